@@ -1,0 +1,102 @@
+/* elementwise.c - loops over n floats, and samples of bytes into lanes. */
+#include "src/kernels/kernel.h"
+
+enum { LANES_AT_ONCE = 4 };
+
+void KERNEL(relu_forward)(const float *x, float *y, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        Vector v = load(x + i);
+        store(y + i, (Vector)((VectorInt)v & ~(v < broadcast(0.0f))));
+    }
+    for (; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+void KERNEL(relu_backward)(const float *y, const float *dy, float *dx, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        VectorInt passes = load(y + i) > broadcast(0.0f);
+        store(dx + i, (Vector)((VectorInt)load(dy + i) & passes));
+    }
+    for (; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
+}
+
+void KERNEL(add)(float *sum, const float *term, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) store(sum + i, load(sum + i) + load(term + i));
+    for (; i < n; i++) sum[i] += term[i];
+}
+
+void KERNEL(scale)(float *x, float factor, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) store(x + i, load(x + i) * broadcast(factor));
+    for (; i < n; i++) x[i] *= factor;
+}
+
+double KERNEL(sum_of_squares)(const float *x, size_t n) {
+    DoubleVector sum[4] = {{0}}; /* four chains: no addition waits for the one before */
+    size_t i = 0;
+    for (; i + 4 * HALF <= n; i += 4 * HALF) {
+        UNROLL
+        for (int chain = 0; chain < 4; chain++) {
+            DoubleVector v = load_doubles(x + i + chain * HALF);
+            sum[chain] += v * v;
+        }
+    }
+    double total = sum_double_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    for (; i < n; i++) total += (double)x[i] * x[i];
+    return total;
+}
+
+/* A float is infinite or not a number when all bits of its exponent are set. */
+int KERNEL(all_finite)(const float *x, size_t n) {
+    enum { EXPONENT = 0x7f800000 };
+    VectorInt exponent = {REPEAT(EXPONENT)}, found = {0};
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        VectorInt bits = *(const VectorIntInMemory *)(x + i);
+        found |= (bits & exponent) == exponent;
+    }
+    int bad = 0;
+    for (; i < n; i++) bad |= !__builtin_isfinite(x[i]);
+    for (int lane = 0; lane < WIDTH; lane++) bad |= found[lane];
+    return bad == 0;
+}
+
+/* Features [begin, end) of the four lanes from `lane` on, all valid. */
+INLINE void load_four_lanes(
+    const uint8_t *const *samples, const float *table, int begin, int end, size_t lanes, float *x) {
+    const uint8_t *a = samples[0], *b = samples[1], *c = samples[2], *d = samples[3];
+    for (int f = begin; f < end; f++) {
+        float *to = x + f * lanes;
+        float a_value = table[a[f]], b_value = table[b[f]];
+        float c_value = table[c[f]], d_value = table[d[f]];
+        to[0] = a_value;
+        to[1] = b_value;
+        to[2] = c_value;
+        to[3] = d_value;
+    }
+}
+
+/* The same where only `valid` < 4 of them hold samples. */
+static void load_last_lanes(const uint8_t *const *samples, const float *table, int begin, int end,
+    size_t lanes, int valid, float *x) {
+    for (int f = begin; f < end; f++) {
+        for (int s = 0; s < LANES_AT_ONCE; s++)
+            x[f * lanes + s] = s < valid ? table[samples[s][f]] : 0.0f;
+    }
+}
+
+void KERNEL(load_bytes)(const uint8_t *const *samples, const float (*table)[256],
+    int channel_pixels, int features, int lanes, int valid, float *x) {
+    for (int begin = 0, channel = 0; begin < features; begin += channel_pixels, channel++) {
+        int end = begin + channel_pixels < features ? begin + channel_pixels : features;
+        for (int lane = 0; lane < lanes; lane += LANES_AT_ONCE) {
+            if (lane + LANES_AT_ONCE <= valid)
+                load_four_lanes(samples + lane, table[channel], begin, end, lanes, x + lane);
+            else
+                load_last_lanes(samples + (lane < valid ? lane : 0), table[channel], begin, end,
+                    lanes, valid - lane, x + lane);
+        }
+    }
+}
