@@ -1,0 +1,111 @@
+/* job.c - the table of the job file's options; see job.h. */
+#include "src/job.h"
+#include "src/memory.h"
+
+static const char *const data_formats[] = {"idx", "synthetic", NULL};
+static const char *const losses[] = {"cross_entropy", "nll", NULL};
+static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
+static const char *const schedules[] = {"constant", "step", "cosine", "linear", NULL};
+static const char *const best_metrics[] = {
+    "none", "valid_accuracy", "valid_loss", "train_loss", NULL};
+
+#define AT(field) offsetof(Job, field)
+#define COUNT_MAX 2147483647.0
+
+static const Option options[] = {
+    {"seed", OPTION_INT, AT(seed), "1", .minimum = 0, .maximum = 9007199254740991.0,
+        .doc = "start of every random number: weights, shuffling, synthetic data"},
+
+    {"data.format", OPTION_ENUM, AT(data.format), "synthetic", .words = data_formats,
+        .doc = "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here"},
+    {"data.path", OPTION_STRING, AT(data.path), "\"\"",
+        .doc = "folder of the data set; ${NAME} stands for an environment variable"},
+    {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
+        .doc = "share of the training samples, the last ones, kept for validation"},
+    {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",
+        .doc = "subtracted from pixels in [0, 1]: one number per channel, or one for all"},
+    {"data.normalize.std", OPTION_FLOATS, AT(data.std), "[1]", .minimum = 0, .maximum = 1e6,
+        .is_minimum_exclusive = 1, .doc = "what the difference is divided by"},
+    {"data.train_count", OPTION_INT, AT(data.train_count), "8192", .minimum = 1,
+        .maximum = COUNT_MAX, .doc = "synthetic: training samples"},
+    {"data.test_count", OPTION_INT, AT(data.test_count), "2048", .minimum = 1, .maximum = COUNT_MAX,
+        .doc = "synthetic: test samples"},
+    {"data.image_size", OPTION_INT, AT(data.image_size), "28", .minimum = 12, .maximum = 256,
+        .doc = "synthetic: height and width in pixels"},
+    {"data.noise", OPTION_FLOAT, AT(data.noise), "0.15", .minimum = 0, .maximum = 1,
+        .doc = "synthetic: standard deviation of the noise on a pixel in [0, 1]"},
+
+    {"model.input", OPTION_INTS, AT(input), "[1, 28, 28]", .minimum = 1, .maximum = COUNT_MAX,
+        .doc = "shape of one sample: [channels, height, width], or [features]"},
+
+    {"loss", OPTION_ENUM, AT(loss), "cross_entropy", .words = losses,
+        .doc = "cross_entropy of logits, or nll of log-probabilities (after log_softmax)"},
+
+    {"optimizer.name", OPTION_ENUM, AT(optimizer.name), "sgd", .words = optimizers,
+        .doc = "as torch.optim.SGD, Adam, AdamW"},
+    {"optimizer.lr", OPTION_FLOAT, AT(optimizer.lr), "0.01", .minimum = 0, .maximum = 1e6,
+        .is_minimum_exclusive = 1, .doc = "learning rate"},
+    {"optimizer.momentum", OPTION_FLOAT, AT(optimizer.momentum), "0", .minimum = 0, .maximum = 1,
+        .doc = "sgd: momentum"},
+    {"optimizer.dampening", OPTION_FLOAT, AT(optimizer.dampening), "0", .minimum = 0, .maximum = 1,
+        .doc = "sgd: dampening of momentum"},
+    {"optimizer.nesterov", OPTION_BOOL, AT(optimizer.nesterov), "false",
+        .doc = "sgd: Nesterov momentum; needs momentum > 0 and dampening 0"},
+    {"optimizer.weight_decay", OPTION_FLOAT, AT(optimizer.weight_decay), "0", .minimum = 0,
+        .maximum = 1e6, .doc = "L2 penalty (sgd, adam), or decoupled decay (adamw)"},
+    {"optimizer.betas", OPTION_FLOATS, AT(optimizer.betas), "[0.9, 0.999]", .minimum = 0,
+        .maximum = 0.9999999, .doc = "adam, adamw: decay of the two moment averages"},
+    {"optimizer.eps", OPTION_FLOAT, AT(optimizer.eps), "1.0e-8", .minimum = 0, .maximum = 1,
+        .doc = "adam, adamw: added to the denominator"},
+    {"optimizer.clip_norm", OPTION_FLOAT, AT(optimizer.clip_norm), "0", .minimum = 0,
+        .maximum = 1e30, .doc = "largest norm of the whole gradient; 0: no clipping"},
+
+    {"schedule.name", OPTION_ENUM, AT(schedule.name), "constant", .words = schedules,
+        .doc = "learning rate over the run"},
+    {"schedule.warmup_epochs", OPTION_FLOAT, AT(schedule.warmup_epochs), "0", .minimum = 0,
+        .maximum = 1e6, .doc = "linear rise from 0 to lr over these first epochs, with any name"},
+    {"schedule.step_epochs", OPTION_INT, AT(schedule.step_epochs), "30", .minimum = 1,
+        .maximum = COUNT_MAX, .doc = "step: epochs between two drops"},
+    {"schedule.gamma", OPTION_FLOAT, AT(schedule.gamma), "0.1", .minimum = 0, .maximum = 1,
+        .is_minimum_exclusive = 1, .doc = "step: factor of a drop"},
+    {"schedule.final_lr", OPTION_FLOAT, AT(schedule.final_lr), "0", .minimum = 0, .maximum = 1e6,
+        .doc = "cosine, linear: learning rate after the last step"},
+
+    {"train.epochs", OPTION_INT, AT(train.epochs), "10", .minimum = 1, .maximum = 1e6,
+        .doc = "passes over the training samples"},
+    {"train.batch_size", OPTION_INT, AT(train.batch_size), "64", .minimum = 1, .maximum = 1e9,
+        .doc = "samples of one optimizer step, over all ranks"},
+    {"train.microbatch", OPTION_INT, AT(train.microbatch), "16", .minimum = 1, .maximum = 65536,
+        .doc = "samples computed together; batch_size / microbatch bounds the number of ranks"},
+    {"train.shuffle", OPTION_BOOL, AT(train.shuffle), "true",
+        .doc = "a new order each epoch, from seed and epoch alone"},
+
+    {"checkpoint.every_epochs", OPTION_INT, AT(checkpoint.every_epochs), "1", .minimum = 0,
+        .maximum = 1e6, .doc = "epochs between checkpoints; 0: only at the end and when stopped"},
+    {"checkpoint.every_steps", OPTION_INT, AT(checkpoint.every_steps), "0", .minimum = 0,
+        .maximum = COUNT_MAX, .doc = "steps between checkpoints within an epoch; 0: none"},
+    {"checkpoint.keep_last", OPTION_INT, AT(checkpoint.keep_last), "3", .minimum = 2,
+        .maximum = 1e6, .doc = "newest checkpoints kept, beside the best"},
+    {"checkpoint.keep_best", OPTION_ENUM, AT(checkpoint.keep_best), "none", .words = best_metrics,
+        .doc = "also keep the checkpoint with the best value of this, linked as best.h5"},
+
+    {"log.every_seconds", OPTION_FLOAT, AT(log.every_seconds), "5", .minimum = 0, .maximum = 1e6,
+        .doc = "seconds between progress lines"},
+    {"log.every_steps", OPTION_INT, AT(log.every_steps), "0", .minimum = 0, .maximum = COUNT_MAX,
+        .doc = "steps between records in metrics.jsonl; 0: one per epoch"},
+    {.key = NULL}};
+
+const Option *job_options(void) {
+    return options;
+}
+
+void job_free(Job *job) {
+    option_free_values(options, job);
+    for (int i = 0; i < job->network.layer_count; i++) {
+        LayerSpec *layer = &job->network.layers[i];
+        if (layer->type != NULL) option_free_values(layer->type->options, layer->options);
+        memory_free(layer->options);
+    }
+    memory_free(job->network.layers);
+    job->network = (NetworkSpec){.layer_count = 0};
+}

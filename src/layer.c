@@ -1,0 +1,122 @@
+/* layer.c - see layer.h. */
+#include "src/layer.h"
+#include <stdio.h>
+#include <string.h>
+
+#define LAYER(name) extern const LayerType layer_##name;
+#include "src/layers/registry.def"
+#undef LAYER
+
+#define LAYER(name) &layer_##name,
+static const LayerType *const types[] = {
+#include "src/layers/registry.def"
+    NULL};
+#undef LAYER
+
+const LayerType *const *layer_types(void) {
+    return types;
+}
+
+const LayerType *layer_type_find(const char *name) {
+    for (const LayerType *const *type = types; *type != NULL; type++)
+        if (strcmp((*type)->name, name) == 0) return *type;
+    return NULL;
+}
+
+static LayerTensor *add_tensor(Layer *self, const char *name, TensorKind kind) {
+    REQUIRE(self->tensor_count < LAYER_TENSORS_MAX);
+    LayerTensor *tensor = &self->tensors[self->tensor_count++];
+    *tensor = (LayerTensor){.kind = kind};
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    return tensor;
+}
+
+int layer_add_parameter(Layer *self, const char *name, Shape shape, Init init) {
+    LayerTensor *tensor = add_tensor(self, name, TENSOR_PARAMETER);
+    tensor->shape = shape;
+    tensor->init = init;
+    return self->tensor_count - 1;
+}
+
+int layer_add_buffer(Layer *self, const char *name, Shape shape, float value) {
+    LayerTensor *tensor = add_tensor(self, name, TENSOR_BUFFER);
+    tensor->shape = shape;
+    tensor->init = (Init){.rule = INIT_CONSTANT, .value = value};
+    return self->tensor_count - 1;
+}
+
+int layer_add_counter(Layer *self, const char *name) {
+    add_tensor(self, name, TENSOR_COUNTER);
+    return self->tensor_count - 1;
+}
+
+static int add_scratch(Layer *self, size_t floats, ScratchLayout layout) {
+    REQUIRE(self->scratch_count < LAYER_SCRATCHES_MAX);
+    self->scratch[self->scratch_count].floats = floats;
+    self->scratch[self->scratch_count].layout = layout;
+    return self->scratch_count++;
+}
+
+int layer_add_scratch(Layer *self, size_t floats) {
+    return add_scratch(self, floats, SCRATCH_ONCE);
+}
+
+int layer_add_scratch_per_microbatch(Layer *self, size_t floats) {
+    return add_scratch(self, floats, SCRATCH_PER_MICROBATCH);
+}
+
+int layer_add_scratch_contiguous(Layer *self, size_t floats) {
+    return add_scratch(self, floats, SCRATCH_CONTIGUOUS);
+}
+
+float *layer_scratch(const Layer *self, int scratch, int m) {
+    return self->scratch[scratch].data + (size_t)m * self->scratch[scratch].stride;
+}
+
+float *layer_gradient(const Layer *self, const Pass *pass, int tensor, int node) {
+    return pass->gradients[node] + self->tensors[tensor].offset;
+}
+
+int layer_node_begin(const Pass *pass, int node) {
+    return (int)(pass->batch->nodes[node].begin - pass->batch->local_begin);
+}
+
+KernelInput layer_input(const Tensor *x, int m) {
+    return (KernelInput){.data = x->data + (size_t)m * x->stride, .stride = x->stride};
+}
+
+KernelOutput layer_output(Tensor *y, int m) {
+    return (KernelOutput){.data = y->data + (size_t)m * y->stride, .stride = y->stride};
+}
+
+void layer_fold_gradient(
+    const Layer *self, const Pass *pass, int tensor, float *leaves, size_t stride) {
+    size_t count = shape_element_count(self->tensors[tensor].shape);
+    for (int node = 0; node < pass->batch->node_count; node++) {
+        float *slot = leaves + (size_t)layer_node_begin(pass, node) * stride;
+        TreeFold fold;
+        tree_fold_begin(&fold);
+        for (int64_t leaf = 0; leaf < pass->batch->nodes[node].count; leaf++) {
+            int top = fold.depth;
+            if (top != leaf)
+                memcpy(slot + (size_t)top * stride, slot + (size_t)leaf * stride,
+                    count * sizeof *slot);
+            int merges = tree_fold_push(&fold, (TreeNode){.begin = leaf, .count = 1});
+            for (; merges > 0; merges--, top--)
+                pass->kernels->add(
+                    slot + (size_t)(top - 1) * stride, slot + (size_t)top * stride, count);
+        }
+        int top = fold.depth - 1;
+        for (int merges = tree_fold_finish(&fold); merges > 0; merges--, top--)
+            pass->kernels->add(
+                slot + (size_t)(top - 1) * stride, slot + (size_t)top * stride, count);
+        memcpy(layer_gradient(self, pass, tensor, node), slot, count * sizeof *slot);
+    }
+}
+
+int layer_rows_per_item(const Pass *pass, int rows) {
+    int threads = threads_count(pass->threads);
+    if (threads == 1) return rows;
+    int share = (rows + 2 * threads - 1) / (2 * threads);
+    return (share + LAYER_ROWS_TOGETHER - 1) / LAYER_ROWS_TOGETHER * LAYER_ROWS_TOGETHER;
+}

@@ -1,0 +1,36 @@
+/* flatten.c - [c, h, w] becomes [c * h * w], in that order, as torch.nn.Flatten. Free: the samples
+ * are the innermost dimension, so the memory stays as it is. */
+#include "src/layer.h"
+
+static Status configure(Layer *self, Shape in, Shape *out) {
+    (void)self;
+    *out = (Shape){.dimension_count = 1, .size = {(int)shape_element_count(in)}};
+    return STATUS_OK;
+}
+
+static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
+    (void)self;
+    (void)pass;
+    (void)x;
+    (void)y;
+}
+
+static void backward(
+    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
+    (void)self;
+    (void)pass;
+    (void)x;
+    (void)y;
+    (void)dy;
+    (void)dx;
+}
+
+const LayerType layer_flatten = {
+    .name = "flatten",
+    .summary = "[c, h, w] to [c * h * w]",
+    .example = "",
+    .is_view = 1,
+    .configure = configure,
+    .forward = forward,
+    .backward = backward,
+};

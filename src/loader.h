@@ -1,0 +1,50 @@
+/* loader.h - samples of a data set, as bytes in memory, in; the network's input and labels out.
+ *
+ * A loader serves one part of a set (training, validation or test samples) in the order of an
+ * epoch. Which samples a batch holds depends on the order and the position alone, never on ranks.
+ */
+#ifndef SRC_LOADER_H
+#define SRC_LOADER_H
+
+#include "src/layer.h"
+
+/* Where a loader's bytes are. Borrowed: must outlive the loader. */
+typedef struct LoaderSource {
+    const uint8_t *images; /* [offset + count or more][features], channel after channel */
+    const uint8_t *labels; /* [offset + count or more] */
+    Shape sample;          /* of the set: [channels, height, width] */
+    int64_t offset, count; /* the part: samples [offset, offset + count), count < 2^31 */
+} LoaderSource;
+
+typedef struct Loader {
+    LoaderSource source;
+    int channels, channel_pixels, features;
+    float (*table)[256];     /* [channels]: what a byte becomes */
+    uint32_t *order;         /* [count]: sample of the part at each position of the epoch */
+    const uint8_t **samples; /* [count]: its bytes */
+} Loader;
+
+/* Local. How many of `count` samples are for training when the last `valid_split` share of them is
+ * for validation: floor(count * (1 - valid_split)), safe against rounding. May be 0. */
+int64_t loader_train_count(int64_t count, double valid_split);
+
+/* Local. A loader in the set's own order. A byte v of channel c becomes (v/255 - mean [c]) / std
+ * [c], every step in float32, as torchvision's ToTensor and Normalize compute it. `mean` and `std`
+ * have a number per channel, or one for all. The caller frees with loader_free, also after a
+ * failure. Fails with STATUS_CONFIG (length of mean or std), STATUS_NO_MEMORY. */
+MUST_CHECK Status loader_create(
+    Loader **loader, const LoaderSource *source, const OptionFloats *mean, const OptionFloats *std);
+void loader_free(Loader *loader);
+
+/* Local. Put the samples into the order of `epoch`: a permutation that depends on (seed, epoch,
+ * count), or the set's own order without `shuffle`. */
+void loader_set_order(Loader *loader, uint32_t epoch, int shuffle, uint64_t seed);
+
+/* Local. Fill the local microbatches of `batch`, whose first global sample is at `first_position`
+ * of the order: x [local_count][features][lanes] (0 in lanes without a sample), labels
+ * [local_count][lanes] and sample_index [local_count * microbatch], the index in the data set (-1
+ * in both where there is no sample). first_position + batch->global_sample_count <= count. */
+void loader_fill(const Loader *loader, const Batch *batch, int64_t first_position,
+    const Kernels *kernels, Threads *threads, Tensor *x, int *labels, int64_t *sample_index);
+
+#endif

@@ -1,0 +1,73 @@
+/* network.h - a list of layers, and one block each for parameters, gradients and activations. */
+#ifndef SRC_NETWORK_H
+#define SRC_NETWORK_H
+
+#include "src/layer.h"
+
+/* One layer as the job describes it. */
+typedef struct LayerSpec {
+    const LayerType *type;
+    char label[LAYER_NAME_BYTES]; /* given name, or "" for its index */
+    void *options;                /* of type->options_bytes, filled from type->options */
+} LayerSpec;
+
+typedef struct NetworkSpec {
+    Shape input; /* of one sample: [features] or [c, h, w] */
+    int layer_count;
+    LayerSpec *layers;
+} NetworkSpec;
+
+/* A tensor of the network under its full name. */
+typedef struct NamedTensor {
+    char name[2 * LAYER_NAME_BYTES]; /* "0.weight" */
+    LayerTensor *tensor;
+} NamedTensor;
+
+typedef struct Network {
+    Shape input, output;
+    int layer_count;
+    Layer *layers;
+    Tensor *activations; /* [layer_count + 1]: [0] is the input */
+    int tensor_count;
+    NamedTensor *tensors; /* of all layers, in order */
+    size_t
+        parameter_block_floats; /* with the gaps between parameters; a multiple of the block size */
+    size_t parameter_count;     /* numbers that are trained */
+    float *parameters;          /* borrowed: see network_attach */
+    float *buffers;             /* owned */
+    float *activation_block;    /* owned: activations and their gradients */
+    float *scratch_block;       /* owned */
+    float *gradient_of_activation[2]; /* two buffers that backward alternates between */
+    size_t activation_bytes, scratch_bytes;
+    int microbatches_max; /* local microbatches there is memory for */
+    int lanes;
+} Network;
+
+enum { NETWORK_BLOCK_FLOATS = 1024 }; /* parameter blocks are cut at multiples of this */
+
+/* Local. Configure the layers for up to `microbatches_max` local microbatches of `lanes` lanes and
+ * allocate all but the parameters. The spec must outlive the network. The caller frees with
+ * network_free, also after a failure. Fails with STATUS_CONFIG (shapes), STATUS_NO_MEMORY. */
+MUST_CHECK Status network_create(
+    Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
+void network_free(Network *network);
+
+/* Local. Use `parameters` [parameter_block_floats], 64-byte aligned, owned by the caller. */
+void network_attach(Network *network, float *parameters);
+
+/* Local. Set buffers and counters to their start values and, if writes_parameters, the parameters;
+ * the same on every rank: where ranks share the parameters one of them writes. */
+void network_initialize(Network *network, uint64_t seed, int writes_parameters);
+
+/* Collective through pass->reducer: all ranks run the same layers in the same order.
+ * Forward: from activations[0], which the caller has filled, to the last activation.
+ * Backward: from the gradient of the last activation, which the caller has put into
+ * network_output_gradient, to the gradients of all parameters, one block per node of the batch. */
+void network_forward(Network *network, const Pass *pass);
+void network_backward(Network *network, const Pass *pass);
+
+/* Local. The network's output, and where the loss puts its gradient. */
+const Tensor *network_output(const Network *network);
+Tensor network_output_gradient(Network *network);
+
+#endif
