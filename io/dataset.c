@@ -1,0 +1,149 @@
+/* dataset.c - see dataset.h. What is collective about a data set; the formats are in
+ * dataset_<name>.c. */
+#include "io/dataset.h"
+#include "io/dataset_format.h"
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { DIGEST_BYTES = sizeof((Dataset *)NULL)->digest };
+
+#define FORMAT_ENTRY(format, object) [format] = &object,
+static const DatasetFormat *const formats[] = {DATASET_FORMATS(FORMAT_ENTRY)};
+
+/* One rank of each node handles the files. */
+static int is_leader(const Comm *comm) {
+    return comm_node_rank(comm) == 0;
+}
+
+static int64_t sample_bytes(const DatasetSizes *sizes) {
+    return sizes->channels * sizes->height * sizes->width;
+}
+
+static Shape sample_shape(const DatasetSizes *sizes) {
+    return (Shape){3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
+}
+
+/* The network takes a sample as it is, or flat. */
+static Status check_input(Shape input, const DatasetSizes *sizes) {
+    Shape sample = sample_shape(sizes), flat = {1, {(int)sample_bytes(sizes)}};
+    char input_text[SHAPE_TEXT_BYTES], sample_text[SHAPE_TEXT_BYTES], flat_text[SHAPE_TEXT_BYTES];
+    if (shape_is_equal(input, sample) || shape_is_equal(input, flat)) return STATUS_OK;
+    return FAIL(STATUS_CONFIG,
+        "model.input: is %s, but a sample of the data set is %s (or, flat, %s)",
+        shape_print(input, input_text), shape_print(sample, sample_text),
+        shape_print(flat, flat_text));
+}
+
+static Status measure_set(
+    const Comm *comm, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    *sizes = (DatasetSizes){0};
+    if (!is_leader(comm)) return STATUS_OK;
+    TRY(formats[job->data.format]->measure(job, split, sizes));
+    return check_input(job->network.input, sizes);
+}
+
+/* Collective. Every rank gets rank 0's sizes; every leader must have found the same. */
+static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
+    DatasetSizes own = *sizes;
+    comm_broadcast(comm, sizes, sizeof *sizes, 0);
+    Status status = STATUS_OK;
+    if (is_leader(comm) && memcmp(&own, sizes, sizeof own) != 0)
+        status = FAIL(STATUS_DATA,
+            "data set: node %d sees %lld samples %lld x %lld x %lld of %lld classes, rank 0 %lld "
+            "samples %lld x %lld x %lld of %lld classes",
+            comm_node(comm), (long long)own.count, (long long)own.channels, (long long)own.height,
+            (long long)own.width, (long long)own.class_count, (long long)sizes->count,
+            (long long)sizes->channels, (long long)sizes->height, (long long)sizes->width,
+            (long long)sizes->class_count);
+    return comm_agree(comm, status);
+}
+
+/* Collective. */
+static Status create_window(Dataset *dataset, const Comm *comm, const DatasetSizes *sizes) {
+    void *data = NULL;
+    size_t image_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
+    TRY(comm_window_create(comm, image_bytes + (size_t)sizes->count, &dataset->window, &data));
+    dataset->count = sizes->count;
+    dataset->shape = sample_shape(sizes);
+    dataset->class_count = (int)sizes->class_count;
+    dataset->images = data;
+    dataset->labels = (uint8_t *)data + image_bytes;
+    return STATUS_OK;
+}
+
+static void hash_int64(XXH3_state_t *state, int64_t value) {
+    uint8_t bytes[8]; /* little-endian on every machine */
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)value >> 8 * i);
+    XXH3_128bits_update(state, bytes, sizeof bytes);
+}
+
+static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
+    XXH3_state_t *state = status_fault_is_due() ? NULL : XXH3_createState();
+    if (state == NULL || XXH3_128bits_reset(state) != XXH_OK) {
+        XXH3_freeState(state);
+        return FAIL(STATUS_NO_MEMORY, "data set: no memory for its digest");
+    }
+    hash_int64(state, sizes->count);
+    hash_int64(state, sizes->channels);
+    hash_int64(state, sizes->height);
+    hash_int64(state, sizes->width);
+    hash_int64(state, sizes->class_count);
+    XXH3_128bits_update(state, dataset->images, (size_t)sizes->count * (size_t)sample_bytes(sizes));
+    XXH3_128bits_update(state, dataset->labels, (size_t)sizes->count);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
+    XXH3_freeState(state);
+    memcpy(dataset->digest, canonical.digest, DIGEST_BYTES);
+    return STATUS_OK;
+}
+
+static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, DatasetSplit split,
+    const DatasetSizes *sizes) {
+    if (!is_leader(comm)) return STATUS_OK;
+    TRY(formats[job->data.format]->fill(
+        job, split, sizes, (uint8_t *)dataset->images, (uint8_t *)dataset->labels));
+    return compute_digest(dataset, sizes);
+}
+
+void dataset_print_digest(const Dataset *dataset, char text[DATASET_DIGEST_TEXT_BYTES]) {
+    for (int i = 0; i < DIGEST_BYTES; i++) snprintf(text + 2 * i, 3, "%02x", dataset->digest[i]);
+}
+
+/* Collective. The leaders' digests are compared; the other ranks take rank 0's. */
+static Status agree_on_digest(Dataset *dataset, const Comm *comm) {
+    uint8_t digest[DIGEST_BYTES];
+    char text[DATASET_DIGEST_TEXT_BYTES];
+    memcpy(digest, dataset->digest, DIGEST_BYTES);
+    comm_broadcast(comm, digest, DIGEST_BYTES, 0);
+    if (!is_leader(comm)) memcpy(dataset->digest, digest, DIGEST_BYTES);
+    dataset_print_digest(dataset, text);
+    return comm_require_same(comm, "content of the data set (XXH3-128)", text);
+}
+
+Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split) {
+    DatasetSizes sizes;
+    *dataset = (Dataset){0};
+    REQUIRE(!comm_is_root(comm) || is_leader(comm));
+    TRY(comm_agree(comm, measure_set(comm, job, split, &sizes)));
+    TRY(agree_on_sizes(comm, &sizes));
+    TRY(create_window(dataset, comm, &sizes));
+    TRY(comm_agree(comm, fill_set(dataset, comm, job, split, &sizes)));
+    comm_node_barrier(comm);
+    return agree_on_digest(dataset, comm);
+}
+
+void dataset_free(Dataset *dataset) {
+    if (dataset->window != NULL) comm_window_free(dataset->window);
+    *dataset = (Dataset){0};
+}
+
+Status dataset_create_loader(
+    Loader **loader, const Dataset *dataset, const JobData *data, int64_t offset, int64_t count) {
+    LoaderSource source = {.images = dataset->images,
+        .labels = dataset->labels,
+        .sample = dataset->shape,
+        .offset = offset,
+        .count = count};
+    return loader_create(loader, &source, &data->mean, &data->std);
+}

@@ -1,0 +1,38 @@
+/* dataset.h - images and labels in memory, one copy for the ranks of a node. */
+#ifndef IO_DATASET_H
+#define IO_DATASET_H
+
+#include "mpi/comm.h"
+#include "src/job.h"
+#include "src/loader.h"
+
+typedef enum DatasetSplit { DATASET_TRAIN, DATASET_TEST } DatasetSplit;
+
+typedef struct Dataset {
+    int64_t count;
+    Shape shape; /* of a sample: [channels, height, width] */
+    int class_count;
+    const uint8_t *images; /* [count][channels][height][width] */
+    const uint8_t *labels; /* [count], each < class_count */
+    uint8_t digest[16];    /* XXH3-128 of sizes, images and labels */
+    CommWindow *window;    /* holds images and labels */
+} Dataset;
+
+/* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into
+ * memory that the node shares; every byte and label is checked, and its digest compared over the
+ * nodes. `*dataset` is filled; the caller frees with dataset_free (Collective), also after a
+ * failure. Fails, agreed, with STATUS_MISSING (no such file, naming those looked for), STATUS_DATA
+ * (message names file and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split);
+void dataset_free(Dataset *dataset);
+
+/* Local. The digest in hexadecimal. */
+enum { DATASET_DIGEST_TEXT_BYTES = 33 };
+void dataset_print_digest(const Dataset *dataset, char text[DATASET_DIGEST_TEXT_BYTES]);
+
+/* Local. A loader of samples [offset, offset + count), normalised as the job says. The dataset must
+ * outlive it. Fails as loader_create. */
+MUST_CHECK Status dataset_create_loader(
+    Loader **loader, const Dataset *dataset, const JobData *data, int64_t offset, int64_t count);
+
+#endif

@@ -1,0 +1,35 @@
+/* dataset_format.h - what a data format is: one file io/dataset_<name>.c, a word in the job's list
+ * of formats, and one line here. */
+#ifndef IO_DATASET_FORMAT_H
+#define IO_DATASET_FORMAT_H
+
+#include "io/dataset.h"
+
+/* Which DataFormat is read by which `const DatasetFormat`. */
+#define DATASET_FORMATS(ENTRY)                                                                     \
+    ENTRY(DATA_IDX, dataset_idx)                                                                   \
+    ENTRY(DATA_SYNTHETIC, dataset_synthetic)
+
+/* What a set holds; all at least 1, count below 2^31, sides at most 4096. */
+typedef struct DatasetSizes {
+    int64_t count, channels, height, width, class_count;
+} DatasetSizes;
+
+/* Both functions are Local; one rank of each node calls them. They see nothing but the job's data
+ * section and seed. */
+typedef struct DatasetFormat {
+    /* Find out the sizes without memory that depends on them, and check that the set is what it
+     * claims as far as that is possible. */
+    Status (*measure)(const Job *job, DatasetSplit split, DatasetSizes *sizes);
+
+    /* Write images [count][channels][height][width] and labels [count]. `sizes` are those that
+     * measure gave on rank 0: the set is checked against them again. */
+    Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
+        uint8_t *labels);
+} DatasetFormat;
+
+#define DATASET_FORMAT_DECLARE(format, object) extern const DatasetFormat object;
+DATASET_FORMATS(DATASET_FORMAT_DECLARE)
+#undef DATASET_FORMAT_DECLARE
+
+#endif

@@ -1,0 +1,96 @@
+/* dataset_idx.c - the four IDX files of MNIST and its kin: train-images, train-labels, t10k-images,
+ * t10k-labels. One channel; the classes are 0 to the largest training label, for both splits. */
+#include "io/dataset_format.h"
+#include "io/idx_file.h"
+
+enum { LABEL_CHUNK_BYTES = 4096, CLASS_COUNT_MIN = 2 };
+
+static const char *const image_stems[] = {
+    [DATASET_TRAIN] = "train-images", [DATASET_TEST] = "t10k-images"};
+static const char *const label_stems[] = {
+    [DATASET_TRAIN] = "train-labels", [DATASET_TEST] = "t10k-labels"};
+
+static Status find_largest_label(IdxFile *file, int *largest) {
+    uint8_t labels[LABEL_CHUNK_BYTES];
+    *largest = 0;
+    for (int64_t left = file->size[0]; left > 0;) {
+        int64_t n = left < LABEL_CHUNK_BYTES ? left : LABEL_CHUNK_BYTES;
+        TRY(idx_read(file, labels, n));
+        for (int64_t i = 0; i < n; i++)
+            if (labels[i] > *largest) *largest = labels[i];
+        left -= n;
+    }
+    return idx_finish(file);
+}
+
+static Status count_classes(const char *folder, int64_t *class_count) {
+    IdxFile file;
+    int largest = 0;
+    TRY(idx_open(&file, folder, label_stems[DATASET_TRAIN], 1));
+    Status status = find_largest_label(&file, &largest);
+    idx_close(&file);
+    *class_count = largest + 1 > CLASS_COUNT_MIN ? largest + 1 : CLASS_COUNT_MIN;
+    return status;
+}
+
+static Status check_label_count(const char *folder, DatasetSplit split, const IdxFile *images) {
+    IdxFile labels;
+    TRY(idx_open(&labels, folder, label_stems[split], 1));
+    Status status = STATUS_OK;
+    if (labels.size[0] != images->size[0])
+        status = FAIL(STATUS_DATA,
+            "%s: byte 4: %lld labels found, %lld expected, one for each image in %s", labels.path,
+            (long long)labels.size[0], (long long)images->size[0], images->path);
+    idx_close(&labels);
+    return status;
+}
+
+static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    const char *folder = job->data.path;
+    if (folder == NULL || folder[0] == '\0')
+        return FAIL(STATUS_CONFIG, "data.path: not given; format idx needs the set's folder");
+    IdxFile images;
+    TRY(idx_open(&images, folder, image_stems[split], 3));
+    idx_close(&images); /* its sizes and path stay */
+    TRY(check_label_count(folder, split, &images));
+    *sizes = (DatasetSizes){
+        .count = images.size[0], .channels = 1, .height = images.size[1], .width = images.size[2]};
+    return count_classes(folder, &sizes->class_count);
+}
+
+/* Read one file whole into `data`. */
+static Status read_all(IdxFile *file, const char *folder, const char *stem, const int64_t *expected,
+    int dimension_count, uint8_t *data) {
+    TRY(idx_open(file, folder, stem, dimension_count));
+    Status status = STATUS_OK;
+    int64_t bytes = 1;
+    for (int i = 0; i < dimension_count && status == STATUS_OK; i++) {
+        bytes *= expected[i];
+        if (file->size[i] != expected[i])
+            status = FAIL(STATUS_DATA,
+                "%s: byte %d: the size was %lld and is %lld now: the file changed while it was "
+                "read",
+                file->path, 4 * (1 + i), (long long)expected[i], (long long)file->size[i]);
+    }
+    if (status == STATUS_OK) status = idx_read(file, data, bytes);
+    if (status == STATUS_OK) status = idx_finish(file);
+    idx_close(file);
+    return status;
+}
+
+static Status fill(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
+    uint8_t *labels) {
+    const int64_t expected[] = {sizes->count, sizes->height, sizes->width};
+    IdxFile file;
+    TRY(read_all(&file, job->data.path, image_stems[split], expected, 3, images));
+    TRY(read_all(&file, job->data.path, label_stems[split], expected, 1, labels));
+    for (int64_t i = 0; i < sizes->count; i++)
+        if (labels[i] >= sizes->class_count)
+            return FAIL(STATUS_DATA,
+                "%s: byte %lld: sample %lld has label %d, but the training labels end at %lld",
+                file.path, (long long)i + 8, (long long)i, labels[i],
+                (long long)sizes->class_count - 1);
+    return STATUS_OK;
+}
+
+const DatasetFormat dataset_idx = {.measure = measure, .fill = fill};

@@ -1,0 +1,66 @@
+/* hdf5_private.c - see hdf5_private.h. */
+#include "io/hdf5_private.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+static void prepare_once(void) {
+    H5open();
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    H5PLset_loading_state(0);
+}
+
+void hdf5_prepare(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare_once);
+}
+
+static herr_t keep_description(unsigned depth, const H5E_error2_t *error, void *text) {
+    (void)depth;
+    if (error->desc != NULL) snprintf(text, 256, "%s", error->desc);
+    return 0;
+}
+
+Status hdf5_fail(Status status, const char *path, const char *what) {
+    char text[256] = "HDF5 gives no reason";
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_description, text); /* the innermost comes last */
+    H5Eclear2(H5E_DEFAULT);
+    text[strcspn(text, "\n")] = '\0'; /* what follows are times and addresses */
+    return FAIL(status, "%s: %s: %s", path, what, text);
+}
+
+hid_t hdf5_file_access(void) {
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (access < 0) return access;
+    if (H5Pset_fapl_sec2(access) < 0 ||
+        H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
+        H5Pset_file_locking(access, 0, 1) < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_SEMI) < 0) {
+        H5Pclose(access);
+        return -1;
+    }
+    return access;
+}
+
+hid_t hdf5_file_type(CheckpointType type) {
+    return type == CHECKPOINT_FLOAT32   ? H5T_IEEE_F32LE
+           : type == CHECKPOINT_FLOAT64 ? H5T_IEEE_F64LE
+                                        : H5T_STD_I64LE;
+}
+
+size_t hdf5_type_bytes(CheckpointType type) {
+    return type == CHECKPOINT_FLOAT32 ? 4 : 8;
+}
+
+uint64_t hdf5_array_checksum(const CheckpointArray *array) {
+    return XXH3_64bits(
+        array->data, shape_element_count(array->shape) * hdf5_type_bytes(array->type));
+}
+
+const char *checkpoint_library_version(void) {
+    static char text[32];
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
+    return text;
+}

@@ -1,0 +1,26 @@
+/* hdf5_private.h - what writing and reading a checkpoint share. Only io/ sees HDF5. */
+#ifndef IO_HDF5_PRIVATE_H
+#define IO_HDF5_PRIVATE_H
+
+#include "io/checkpoint.h"
+#include <hdf5.h>
+
+#define CHECKPOINT_FORMAT_NAME "lockstep-checkpoint"
+
+/* Local. Make HDF5 silent and without plug-ins; once per process. */
+void hdf5_prepare(void);
+
+/* Local. FAIL with `status`: "PATH: WHAT: " and HDF5's innermost explanation. */
+MUST_CHECK Status hdf5_fail(Status status, const char *path, const char *what);
+
+/* Local. A file access list: sequential driver, HDF5 1.10 format, no locks. Negative on failure. */
+hid_t hdf5_file_access(void);
+
+/* Local. The type of an array in the file, and its size in bytes. HDF5 owns the type. */
+hid_t hdf5_file_type(CheckpointType type);
+size_t hdf5_type_bytes(CheckpointType type);
+
+/* Local. XXH3-64 over the array's bytes. */
+uint64_t hdf5_array_checksum(const CheckpointArray *array);
+
+#endif

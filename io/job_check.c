@@ -1,0 +1,129 @@
+/* job_check.c - what the tables of options cannot say; see job_reader.h. */
+#include "io/job_reader.h"
+#include "io/utf8.h"
+#include "src/memory.h"
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An option of the job: its place in the file, or that of the whole. */
+static JobPlace place_of(const JobScope *scope, const char *key) {
+    const YamlNode *node = scope->given[job_scope_index(scope, key)];
+    return node == NULL ? scope->place : node->place;
+}
+
+static int is_good(const JobScope *scope, const char *key) {
+    return scope->is_good[job_scope_index(scope, key)];
+}
+
+/* Bytes of the name in "${NAME}" at `text`, 0 if it is none. */
+static size_t variable_bytes(const char *text) {
+    size_t bytes = 0;
+    if (strncmp(text, "${", 2) != 0) return 0;
+    while (isalnum((unsigned char)text[2 + bytes]) || text[2 + bytes] == '_') bytes++;
+    return text[2 + bytes] == '}' && !isdigit((unsigned char)text[2]) ? bytes : 0;
+}
+
+/* Writes `path` with its variables into the builder; returns what is wrong, "" if nothing is. */
+static const char *expand(const char *path, TextBuilder *builder, char problem[128]) {
+    problem[0] = '\0';
+    while (*path != '\0' && problem[0] == '\0') {
+        size_t plain = 1 + strcspn(path + 1, "$"), name_bytes = variable_bytes(path);
+        if (name_bytes == 0) {
+            text_builder_print(builder, "%.*s", (int)plain, path);
+            path += plain;
+            continue;
+        }
+        char name[LAYER_NAME_BYTES];
+        snprintf(name, sizeof name, "%.*s", (int)name_bytes, path + 2);
+        const char *value = name_bytes < sizeof name ? getenv(name) : NULL;
+        if (value == NULL)
+            snprintf(problem, 128, "the environment has no variable %s", name);
+        else
+            text_builder_print(builder, "%s", value);
+        path += name_bytes + 3;
+    }
+    return problem;
+}
+
+static Status expand_path(JobReader *reader, const JobScope *scope) {
+    char problem[128] = "", *expanded = NULL, **path = &reader->job->data.path;
+    TextBuilder builder = {0};
+    if (!is_good(scope, "data.path")) return STATUS_OK;
+    expand(*path, &builder, problem);
+    TRY(text_builder_finish(&builder, &expanded));
+    memory_free(*path);
+    *path = expanded;
+    if (problem[0] == '\0' && strstr(expanded, "${") != NULL)
+        snprintf(
+            problem, sizeof problem, "wants ${NAME}: letters, digits and _ between the braces");
+    else if (problem[0] == '\0' && !utf8_is_valid(expanded))
+        snprintf(problem, sizeof problem, "a variable in it is not UTF-8 text");
+    if (problem[0] != '\0')
+        job_problems_add(
+            &reader->problems, place_of(scope, "data.path"), "data.path", "%s", problem);
+    return STATUS_OK;
+}
+
+static void check_input(JobReader *reader, const JobScope *scope) {
+    Job *job = reader->job;
+    JobPlace place = place_of(scope, "model.input");
+    const OptionInts *input = &job->input;
+    if (!is_good(scope, "model.input")) return;
+    if (input->count != 1 && input->count != 3) {
+        job_problems_add(&reader->problems, place, "model.input",
+            "wants [features] or [channels, height, width], got %d sizes", input->count);
+        return;
+    }
+    double elements = 1;
+    job->network.input.dimension_count = input->count;
+    for (int i = 0; i < input->count; i++) {
+        job->network.input.size[i] = (int)input->values[i];
+        elements *= (double)input->values[i];
+    }
+    if (elements > INT_MAX)
+        job_problems_add(&reader->problems, place, "model.input",
+            "a sample of %.0f numbers is too large; at most %d", elements, INT_MAX);
+}
+
+static void check_normalization(
+    JobReader *reader, const JobScope *scope, const char *key, const OptionFloats *values) {
+    const OptionInts *input = &reader->job->input;
+    int64_t channels = input->count == 3 ? input->values[0] : 1;
+    if (!is_good(scope, key) || !is_good(scope, "model.input")) return;
+    if (values->count == 1 || values->count == channels) return;
+    job_problems_add(&reader->problems, place_of(scope, key), key,
+        "has %d values, but model.input has %lld channel%s; wants one for each, or one for all",
+        values->count, (long long)channels, channels == 1 ? "" : "s");
+}
+
+static void check_optimizer(JobReader *reader, const JobScope *scope) {
+    const JobOptimizer *optimizer = &reader->job->optimizer;
+    if (is_good(scope, "optimizer.betas") && optimizer->betas.count != 2)
+        job_problems_add(&reader->problems, place_of(scope, "optimizer.betas"), "optimizer.betas",
+            "wants two values, got %d", optimizer->betas.count);
+    if (!is_good(scope, "optimizer.nesterov") || !optimizer->nesterov) return;
+    int has_momentum = !is_good(scope, "optimizer.momentum") || optimizer->momentum > 0;
+    int has_dampening = is_good(scope, "optimizer.dampening") && optimizer->dampening != 0;
+    if (!has_momentum || has_dampening)
+        job_problems_add(&reader->problems, place_of(scope, "optimizer.nesterov"),
+            "optimizer.nesterov", "needs momentum > 0 and dampening 0");
+}
+
+Status job_check(JobReader *reader, const JobScope *scope) {
+    Job *job = reader->job;
+    TRY(expand_path(reader, scope));
+    if (is_good(scope, "data.format") && job->data.format == DATA_IDX &&
+        is_good(scope, "data.path") && job->data.path[0] == '\0') {
+        int is_given = scope->given[job_scope_index(scope, "data.path")] != NULL;
+        job_problems_add(&reader->problems, place_of(scope, is_given ? "data.path" : "data.format"),
+            "data.path", "must be given for format idx: the folder of the data set");
+    }
+    check_input(reader, scope);
+    check_normalization(reader, scope, "data.normalize.mean", &job->data.mean);
+    check_normalization(reader, scope, "data.normalize.std", &job->data.std);
+    check_optimizer(reader, scope);
+    return STATUS_OK;
+}

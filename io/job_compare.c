@@ -1,0 +1,106 @@
+/* job_compare.c - what differs between two jobs; see job_file.h. */
+#include "io/job_file.h"
+#include "io/job_reader.h"
+#include "src/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+/* Two values as texts; equal values have equal ones. */
+typedef struct ValuePair {
+    char *before, *now;
+} ValuePair;
+
+static Status print_pair(
+    ValuePair *pair, const Option *option, const void *before, const void *now) {
+    TextBuilder builders[2] = {{0}, {0}};
+    job_value_print(&builders[0], option, before);
+    job_value_print(&builders[1], option, now);
+    Status first = text_builder_finish(&builders[0], &pair->before);
+    Status second = text_builder_finish(&builders[1], &pair->now);
+    return first != STATUS_OK ? first : second;
+}
+
+/* One option of both; *is_different tells whether it does. */
+static Status compare_option(TextBuilder *out, const char *prefix, const Option *option,
+    const void *before, const void *now, int *is_different) {
+    ValuePair pair = {NULL, NULL};
+    Status status = print_pair(&pair, option, before, now);
+    *is_different = status == STATUS_OK && strcmp(pair.before, pair.now) != 0;
+    if (*is_different)
+        text_builder_print(out, "%s%s: %s -> %s\n", prefix, option->key, pair.before, pair.now);
+    memory_free(pair.before);
+    memory_free(pair.now);
+    return status;
+}
+
+static int changes_what_is_trained(const char *key) {
+    static const char *const keys[] = {"seed", "data.", "model.", "loss", "optimizer.name",
+        "train.batch_size", "train.microbatch", "train.shuffle", NULL};
+    if (strcmp(key, "data.path") == 0) return 0;
+    for (int i = 0; keys[i] != NULL; i++) {
+        size_t bytes = strlen(keys[i]);
+        int is_section = keys[i][bytes - 1] == '.';
+        if (is_section ? strncmp(key, keys[i], bytes) == 0 : strcmp(key, keys[i]) == 0) return 1;
+    }
+    return 0;
+}
+
+/* A layer's name; its number if it has none. */
+static const char *label_of(const LayerSpec *layer, int index, char text[LAYER_NAME_BYTES]) {
+    if (layer->label[0] != '\0') return layer->label;
+    snprintf(text, LAYER_NAME_BYTES, "%d", index);
+    return text;
+}
+
+static Status compare_layer(
+    TextBuilder *out, int index, const LayerSpec *before, const LayerSpec *now) {
+    char prefix[48], texts[2][LAYER_NAME_BYTES];
+    const char *type_before = before == NULL ? "(no layer)" : before->type->name;
+    const char *type_now = now == NULL ? "(no layer)" : now->type->name;
+    snprintf(prefix, sizeof prefix, "model.layers.%d.", index);
+    if (strcmp(type_before, type_now) != 0) {
+        text_builder_print(out, "model.layers.%d: %s -> %s\n", index, type_before, type_now);
+        return STATUS_OK;
+    }
+    const char *label_before = label_of(before, index, texts[0]);
+    const char *label_now = label_of(now, index, texts[1]);
+    if (strcmp(label_before, label_now) != 0)
+        text_builder_print(out, "%sname: %s -> %s\n", prefix, label_before, label_now);
+    const Option *option = now->type->options;
+    for (int is_different = 0; option != NULL && option->key != NULL; option++)
+        TRY(compare_option(out, prefix, option, before->options, now->options, &is_different));
+    return STATUS_OK;
+}
+
+static Status compare_layers(TextBuilder *out, const NetworkSpec *before, const NetworkSpec *now) {
+    for (int i = 0; i < before->layer_count || i < now->layer_count; i++)
+        TRY(compare_layer(out, i, i < before->layer_count ? &before->layers[i] : NULL,
+            i < now->layer_count ? &now->layers[i] : NULL));
+    return STATUS_OK;
+}
+
+static Status compare(TextBuilder *out, const Job *before, const Job *now, int *is_same_run) {
+    for (const Option *option = job_options(); option->key != NULL; option++) {
+        int is_different = 0;
+        TRY(compare_option(out, "", option, before, now, &is_different));
+        if (is_different && changes_what_is_trained(option->key)) *is_same_run = 0;
+    }
+    size_t bytes = out->bytes;
+    TRY(compare_layers(out, &before->network, &now->network));
+    if (out->bytes != bytes) *is_same_run = 0;
+    return STATUS_OK;
+}
+
+Status job_file_compare(const Job *before, const Job *now, char **text, int *is_same_run) {
+    TextBuilder builder = {0};
+    *text = NULL;
+    *is_same_run = 1;
+    Status status = compare(&builder, before, now, is_same_run);
+    if (builder.bytes > 0 && builder.status == STATUS_OK)
+        builder.text[--builder.bytes] = '\0'; /* the last newline */
+    Status finished = text_builder_finish(&builder, text);
+    if (status == STATUS_OK) return finished;
+    memory_free(*text);
+    *text = NULL;
+    return status;
+}
