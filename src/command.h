@@ -1,0 +1,30 @@
+/* command.h - the program's subcommands: one file each, named in the table of main.c. */
+#ifndef SRC_COMMAND_H
+#define SRC_COMMAND_H
+
+#include "mpi/comm.h"
+#include "src/trainer.h"
+
+/* What the words after the subcommand say. */
+typedef struct CommandLine {
+    const char *arguments[8]; /* those that are not options */
+    int argument_count;
+    TrainerOptions train;
+    int prints_default;        /* config --print-default */
+    int uses_batch_statistics; /* eval --mode train */
+    char *sets[256];
+} CommandLine;
+
+typedef struct Command {
+    const char *name;
+    const char *usage;   /* behind the name */
+    const char *summary; /* one line */
+    const char *options; /* accepted options, one letter each: see main.c */
+    int minimum_arguments, maximum_arguments;
+    int needs_ranks; /* whether it is started on all ranks, with MPI */
+    Status (*run)(Comm *comm, const CommandLine *line); /* comm: NULL unless needs_ranks */
+} Command;
+
+extern const Command command_train, command_eval, command_summary, command_config;
+
+#endif

@@ -1,0 +1,123 @@
+/* command_eval.c - lockstep eval: loss and accuracy of a checkpoint on the test set, in all and for
+ * each class. Evaluation mode uses the running statistics; --mode train those of each batch, to
+ * compare. */
+#include "io/checkpoint.h"
+#include "io/dataset.h"
+#include "io/job_file.h"
+#include "src/command.h"
+#include "src/engine.h"
+#include "src/memory.h"
+#include "src/snapshot.h"
+#include <stdio.h>
+
+typedef struct Evaluation {
+    Comm *comm;
+    Job job;
+    char *job_text; /* the resolved job */
+    Dataset set;
+    Loader *loader;
+    Engine engine;
+    Confusion confusion;
+} Evaluation;
+
+/* The job that is given, or the one in the checkpoint. */
+static Status read_job(Evaluation *evaluation, const CommandLine *line) {
+    const char *path = line->arguments[0];
+    if (line->argument_count > 1)
+        return job_file_read(
+            &evaluation->job, line->arguments[1], line->sets, line->train.set_count);
+    Checkpoint *file = NULL;
+    char *text = NULL;
+    Status status = checkpoint_open(&file, path);
+    if (status == STATUS_OK) status = checkpoint_read_config(file, &text);
+    if (status == STATUS_OK)
+        status = job_file_parse(&evaluation->job, path, text, line->sets, line->train.set_count);
+    memory_free(text);
+    checkpoint_close(file);
+    return status;
+}
+
+static Status create_local_parts(Evaluation *evaluation) {
+    Confusion *confusion = &evaluation->confusion;
+    Shape output = evaluation->engine.network->output;
+    confusion->classes = output.dimension_count == 1 ? output.size[0] : 0;
+    if (confusion->classes < evaluation->set.class_count)
+        return FAIL(STATUS_CONFIG, "the model tells %d classes apart, the data has %d",
+            confusion->classes, evaluation->set.class_count);
+    TRY(MEMORY_ALLOCATE(&confusion->counts, (size_t)confusion->classes * (size_t)confusion->classes,
+        "confusion matrix"));
+    return dataset_create_loader(
+        &evaluation->loader, &evaluation->set, &evaluation->job.data, 0, evaluation->set.count);
+}
+
+static void print_confusion(const Confusion *confusion) {
+    enum { SHOWN_MAX = 20 };
+    int classes = confusion->classes;
+    if (classes > SHOWN_MAX) return;
+    printf("confusion matrix: rows are labels, columns what was predicted\n      ");
+    for (int k = 0; k < classes; k++) printf("%6d", k);
+    for (int label = 0; label < classes; label++) {
+        printf("\n%6d", label);
+        for (int k = 0; k < classes; k++)
+            printf("%6lld", (long long)confusion->counts[label * classes + k]);
+    }
+    printf("\n");
+}
+
+static void print_result(const Totals *totals, const Confusion *confusion, const char *mode) {
+    int classes = confusion->classes;
+    printf("%lld samples, batch norm in %s mode\n", (long long)totals->samples, mode);
+    printf("loss %.6f  accuracy %.4f\n", totals_loss(totals), totals_accuracy(totals));
+    for (int label = 0; label < classes; label++) {
+        int64_t all = 0, right = confusion->counts[label * classes + label];
+        for (int k = 0; k < classes; k++) all += confusion->counts[label * classes + k];
+        if (all > 0)
+            printf("class %3d  accuracy %.4f (%lld of %lld)\n", label, (double)right / (double)all,
+                (long long)right, (long long)all);
+    }
+    print_confusion(confusion);
+    fflush(stdout);
+}
+
+static Status evaluate(Evaluation *evaluation, const CommandLine *line) {
+    Comm *comm = evaluation->comm;
+    TRY(comm_agree(comm, read_job(evaluation, line)));
+    TRY(comm_agree(comm, job_file_print(&evaluation->job, 0, &evaluation->job_text)));
+    TRY(comm_require_same(comm, "the resolved job", evaluation->job_text));
+    TRY(dataset_open(&evaluation->set, comm, &evaluation->job, DATASET_TEST));
+    EngineOptions options = line->train.engine;
+    options.trains = 0;
+    TRY(engine_create(&evaluation->engine, comm, &evaluation->job, &options));
+    TRY(comm_agree(comm, create_local_parts(evaluation)));
+    TRY(snapshot_load_model(&evaluation->engine, line->arguments[0]));
+    Totals totals;
+    engine_evaluate(&evaluation->engine, evaluation->loader, line->uses_batch_statistics, &totals,
+        &evaluation->confusion);
+    if (comm_is_root(comm))
+        print_result(
+            &totals, &evaluation->confusion, line->uses_batch_statistics ? "train" : "eval");
+    return STATUS_OK;
+}
+
+static Status run(Comm *comm, const CommandLine *line) {
+    Evaluation evaluation = {.comm = comm};
+    Status status = evaluate(&evaluation, line);
+    memory_free(evaluation.confusion.counts);
+    loader_free(evaluation.loader);
+    engine_free(&evaluation.engine);
+    dataset_free(&evaluation.set);
+    memory_free(evaluation.job_text);
+    job_free(&evaluation.job);
+    return status;
+}
+
+const Command command_eval = {
+    .name = "eval",
+    .usage = "MODEL.h5 [JOB.yaml] [--mode train|eval] [--threads N] [--set a.b=v]... [--isa NAME]",
+    .summary = "loss, accuracy, accuracy per class and confusion matrix on the test set",
+    .options = "tsmi",
+    .minimum_arguments = 1,
+    .maximum_arguments = 2,
+    .needs_ranks = 1,
+    .run = run,
+};

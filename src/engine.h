@@ -1,0 +1,73 @@
+/* engine.h - one network on all ranks, ready to run batches: what training and evaluation share. */
+#ifndef SRC_ENGINE_H
+#define SRC_ENGINE_H
+
+#include "mpi/exchange.h"
+#include "src/job.h"
+#include "src/loader.h"
+#include "src/loss.h"
+
+typedef struct EngineOptions {
+    const char *isa; /* NULL: the best this CPU has; the caller compares it over the ranks */
+    int thread_count;
+    int trains; /* refuse more ranks than microbatches; evaluation lets them idle */
+} EngineOptions;
+
+typedef struct Engine {
+    Comm *comm;
+    const Job *job;
+    const Kernels *kernels;
+    Threads *threads;
+    Exchange *exchange;
+    Network *network;
+    Batch batch;           /* the present batch */
+    int *labels;           /* [local microbatches][lanes] */
+    int64_t *sample_index; /* [local microbatches * microbatch] */
+    double *records;       /* [local microbatches][LOSS_RECORD_LENGTH] */
+} Engine;
+
+/* Sums over samples, with what makes a mean of them. */
+typedef struct Totals {
+    double loss_sum;
+    double correct;
+    int64_t samples;
+} Totals;
+
+/* What an evaluation counts per class; row = label, column = predicted class. */
+typedef struct Confusion {
+    int classes;
+    int64_t *counts; /* [classes][classes], owned by the caller */
+} Confusion;
+
+/* Collective: job equal on all ranks; it must outlive the engine. Refuses a batch of fewer
+ * microbatches than ranks. Parameters have their start values afterwards. The caller frees with
+ * engine_free (Collective), also after a failure. Fails, agreed, with STATUS_CONFIG,
+ * STATUS_NO_MEMORY. */
+MUST_CHECK Status engine_create(
+    Engine *engine, Comm *comm, const Job *job, const EngineOptions *options);
+void engine_free(Engine *engine);
+
+/* Collective: arguments equal on all ranks. Run one batch of `sample_count` samples from position
+ * `first` of the loader's order forward; with `trains` also backward. Returns in `totals` the sums
+ * over the whole batch, equal on all ranks, and whether any rank asked to stop (brings `stop`). */
+typedef struct EngineStep {
+    Loader *loader;
+    int64_t first, sample_count;
+    uint32_t epoch, step;
+    int trains, uses_batch_statistics;
+    double stop; /* this rank's wish; afterwards the sum over the ranks */
+} EngineStep;
+void engine_run(Engine *engine, EngineStep *step, Totals *totals);
+
+/* Collective. Loss and accuracy over all samples of the loader, each counted once, in batches of
+ * the job's batch size. uses_batch_statistics: batch norm as in training, but nothing is updated.
+ * confusion may be NULL; it is filled on every rank. */
+void engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
+    Confusion *confusion);
+
+/* Local. Add totals up; means (NaN without samples). */
+void totals_add(Totals *sum, const Totals *more);
+double totals_loss(const Totals *totals);
+double totals_accuracy(const Totals *totals);
+
+#endif

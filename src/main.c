@@ -1,0 +1,246 @@
+/* main.c - lockstep: the command line, and the only place that prints errors and exits. */
+#include "build_id.h"
+#include "src/command.h"
+#include "src/memory.h"
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const Command *const commands[] = {
+    &command_train, &command_eval, &command_summary, &command_config};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+/* Every option of the program; a command names those it takes by their letters. */
+static const struct option long_options[] = {{"out", required_argument, NULL, 'o'},
+    {"resume", no_argument, NULL, 'r'}, {"threads", required_argument, NULL, 't'},
+    {"set", required_argument, NULL, 's'}, {"stop-after", required_argument, NULL, 'a'},
+    {"isa", required_argument, NULL, 'i'}, {"progress", required_argument, NULL, 'p'},
+    {"mode", required_argument, NULL, 'm'}, {"print-default", no_argument, NULL, 'd'},
+    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+
+static void print_help(void) {
+    printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
+           "ranks.\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        printf("  lockstep %s %s\n      %s\n", commands[i]->name, commands[i]->usage,
+            commands[i]->summary);
+    printf(
+        "  lockstep --version | --help\n\n"
+        "Examples:\n"
+        "  mpirun -n 2 lockstep train\n"
+        "  srun --mpi=pmix lockstep train job.yaml --out runs/a --resume\n"
+        "  lockstep eval runs/a/best.h5\n\n"
+        "Exit codes: 0 ok, 3 diverged, 64 usage, 65 bad data or checkpoint, 66 input missing,\n"
+        "70 bug, 71 memory, 73 cannot create, 74 input/output, 75 stopped early with a checkpoint\n"
+        "(start again with --resume), 78 configuration.\n");
+}
+
+static void print_version(void) {
+    printf("lockstep %s (%s)\n", BUILD_VERSION, BUILD_GIT_ID);
+    printf("compiler: %s, %s build\n", BUILD_COMPILER, BUILD_TYPE);
+    printf("MPI: %s\n", comm_library_version());
+    printf("matrix kernels: built in; instruction set %s", kernels_best_isa());
+    printf(" (built for");
+    for (const char *const *name = kernels_isa_names(); *name != NULL; name++) printf(" %s", *name);
+    printf(")\nHDF5: %s\n", checkpoint_library_version());
+}
+
+/* ---- options ---- */
+
+static Status parse_count(const char *option, const char *text, long maximum, int64_t *value) {
+    char *end = NULL;
+    long number = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || number < 1 || number > maximum)
+        return FAIL(
+            STATUS_USAGE, "--%s wants a number from 1 to %ld, got \"%s\"", option, maximum, text);
+    *value = number;
+    return STATUS_OK;
+}
+
+static Status parse_word(
+    const char *option, const char *text, const char *const *words, int *index) {
+    char known[128] = "";
+    for (*index = 0; words[*index] != NULL; ++*index) {
+        if (strcmp(words[*index], text) == 0) return STATUS_OK;
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "", words[*index]);
+    }
+    return FAIL(STATUS_USAGE, "--%s wants one of %s, got \"%s\"", option, known, text);
+}
+
+static Status parse_option(CommandLine *line, int letter, char *value) {
+    static const char *const modes[] = {"eval", "train", NULL};
+    static const char *const displays[] = {"auto", "bar", "lines", "none", NULL};
+    TrainerOptions *train = &line->train;
+    int64_t count = 0;
+    int index = 0;
+    switch (letter) {
+    case 'o':
+        train->folder = value;
+        return STATUS_OK;
+    case 'r':
+        train->resumes = 1;
+        return STATUS_OK;
+    case 't':
+        TRY(parse_count("threads", value, 1024, &count));
+        train->engine.thread_count = (int)count;
+        return STATUS_OK;
+    case 's':
+        if (train->set_count == (int)(sizeof line->sets / sizeof *line->sets))
+            return FAIL(
+                STATUS_USAGE, "more than %d --set: put them into the job file", train->set_count);
+        line->sets[train->set_count++] = value;
+        return STATUS_OK;
+    case 'a':
+        return parse_count("stop-after", value, LONG_MAX, &train->stop_after);
+    case 'i':
+        train->engine.isa = value;
+        return STATUS_OK;
+    case 'p':
+        TRY(parse_word("progress", value, displays, &index));
+        train->progress = (ProgressMode)index;
+        return STATUS_OK;
+    case 'm':
+        return parse_word("mode", value, modes, &line->uses_batch_statistics);
+    default:
+        line->prints_default = 1;
+        return STATUS_OK;
+    }
+}
+
+static Status check_argument_count(const Command *command, const CommandLine *line) {
+    if (line->argument_count >= command->minimum_arguments) return STATUS_OK;
+    return FAIL(STATUS_USAGE, "%s needs a file name: lockstep %s %s", command->name, command->name,
+        command->usage);
+}
+
+static Status parse_line(
+    const Command *command, CommandLine *line, int argc, char **argv, int *wants_help) {
+    *line = (CommandLine){.train = {.engine = {.thread_count = 1, .trains = 1}}};
+    opterr = 0;
+    optind = 2;
+    for (;;) {
+        int letter = getopt_long(argc, argv, ":h", long_options, NULL);
+        if (letter == -1) break;
+        if (letter == 'h') {
+            *wants_help = 1;
+            return STATUS_OK;
+        }
+        if (letter == ':') return FAIL(STATUS_USAGE, "%s wants a value", argv[optind - 1]);
+        if (letter == '?' && optopt != 0)
+            return FAIL(STATUS_USAGE, "%s does not know -%c: lockstep %s %s", command->name, optopt,
+                command->name, command->usage);
+        if (letter == '?' || strchr(command->options, letter) == NULL)
+            return FAIL(STATUS_USAGE, "%s does not know %s: lockstep %s %s", command->name,
+                argv[optind - 1], command->name, command->usage);
+        TRY(parse_option(line, letter, optarg));
+    }
+    for (; optind < argc; optind++) {
+        if (line->argument_count == command->maximum_arguments)
+            return FAIL(
+                STATUS_USAGE, "%s: one argument too many: \"%s\"", command->name, argv[optind]);
+        line->arguments[line->argument_count++] = argv[optind];
+    }
+    return check_argument_count(command, line);
+}
+
+/* ---- running ---- */
+
+static const Command *find_command(const char *name) {
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    return NULL;
+}
+
+/* A rank other than 0 of a job, started without MPI in use yet: it stays silent. */
+static int is_silent_rank(void) {
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *rank = getenv(variables[i]);
+        if (rank != NULL) return strcmp(rank, "0") != 0;
+    }
+    return 0;
+}
+
+static void print_error(Status status) {
+    if (status == STATUS_OK || status == STATUS_STOPPED) return;
+    fflush(stdout);
+    fprintf(stderr, "lockstep: %s\n", status_message());
+}
+
+static Status run_alone(const Command *command, int argc, char **argv) {
+    CommandLine line;
+    int wants_help = 0;
+    Status status = parse_line(command, &line, argc, argv, &wants_help);
+    if (wants_help && !is_silent_rank()) print_help();
+    if (status == STATUS_OK && !wants_help) status = command->run(NULL, &line);
+    if (!is_silent_rank()) print_error(status);
+    return status;
+}
+
+/* Ranks that were started differently would wait for each other for ever: compare what steers them,
+ * beside the job itself. */
+static Status compare_ranks(const Comm *comm, const CommandLine *line, int wants_help) {
+    char text[8192];
+    const TrainerOptions *train = &line->train;
+    const char *isa = train->engine.isa != NULL ? train->engine.isa : kernels_best_isa();
+    TRY(comm_require_same(comm, "the program's build",
+        "lockstep " BUILD_VERSION " " BUILD_GIT_ID " " BUILD_COMPILER " " BUILD_TYPE));
+    TRY(comm_require_same(
+        comm, "the instruction set (choose one that all CPUs have with --isa)", isa));
+    snprintf(text, sizeof text, "--out %s\n--resume %d\n--stop-after %lld\n--mode %d\n--help %d",
+        train->folder != NULL ? train->folder : "", train->resumes, (long long)train->stop_after,
+        line->uses_batch_statistics, wants_help);
+    return comm_require_same(comm, "the command line", text);
+}
+
+/* The same on all ranks; rank 0 prints. */
+static Status run_on_ranks(const Command *command, int argc, char **argv) {
+    Comm *comm = NULL;
+    CommandLine line;
+    int wants_help = 0;
+    Status status = comm_start(&comm, &argc, &argv);
+    if (status != STATUS_OK) {
+        if (!is_silent_rank()) print_error(status);
+        return status;
+    }
+    status = comm_agree(comm, parse_line(command, &line, argc, argv, &wants_help));
+    if (status == STATUS_OK) status = compare_ranks(comm, &line, wants_help);
+    if (status == STATUS_OK && wants_help && comm_is_root(comm)) print_help();
+    if (status == STATUS_OK && !wants_help) status = command->run(comm, &line);
+    if (comm_is_root(comm)) print_error(status);
+    comm_finish(comm);
+    return status;
+}
+
+static Status run_command(int argc, char **argv) {
+    const Command *command = find_command(argv[1]);
+    if (command != NULL)
+        return command->needs_ranks ? run_on_ranks(command, argc, argv)
+                                    : run_alone(command, argc, argv);
+    char known[256] = "";
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", commands[i]->name);
+    }
+    Status status =
+        FAIL(STATUS_USAGE, "no command \"%s\"; there are %s; see lockstep --help", argv[1], known);
+    if (!is_silent_rank()) print_error(status);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        if (!is_silent_rank()) print_help();
+        return argc < 2 ? status_exit_code(STATUS_USAGE) : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        if (!is_silent_rank()) print_version();
+        return 0;
+    }
+    return status_exit_code(run_command(argc, argv));
+}
