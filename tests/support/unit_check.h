@@ -1,0 +1,13 @@
+/* unit_check.h - Check for the unit tests: each test must give back all memory. */
+#ifndef TESTS_SUPPORT_UNIT_CHECK_H
+#define TESTS_SUPPORT_UNIT_CHECK_H
+
+#include <check.h>
+
+/* Local. A new test case of the suite, each of whose tests fails if it leaves an allocation. */
+TCase *unit_check_case(Suite *suite, const char *name);
+
+/* Local. For main: run the suite and free it; returns the exit code. */
+int unit_check_run(Suite *suite);
+
+#endif

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# What a person does with the program: config, summary, train, eval in both modes, version.
+# Also under the sanitizers.
+. "$(dirname "$0")/lib.sh"
+
+# has FRAGMENT: the last command printed it.
+has() {
+    checks=$((checks + 1))
+    grep -qF -- "$1" "$folder/out" || { cat "$folder/out"; fail "'$1' is missing from the output"; }
+}
+
+expect 0 "$lockstep" --version
+for word in lockstep compiler MPI HDF5 "instruction set"; do has "$word"; done
+expect 0 "$lockstep" --help
+has "Exit codes"
+
+# The printed default job, with every key explained, is a job: the default one.
+expect 0 "$lockstep" config --print-default
+has "# "
+cp "$folder/out" "$folder/default.yaml"
+expect 0 "$lockstep" config "$folder/default.yaml"
+cp "$folder/out" "$folder/a"
+expect 0 "$lockstep" config
+expect_same "$folder/a" "$folder/out"
+expect 0 "$lockstep" config "$source_folder/jobs/quickstart.yaml"
+expect_same "$folder/a" "$folder/out"
+expect 0 "$lockstep" config --set optimizer.lr=0.125 --set "data.normalize={mean: [0.5], std: 0.25}"
+has "lr: 0.125"
+for job in "$source_folder"/jobs/*.yaml; do expect 0 "$lockstep" config "$job"; done
+
+expect 0 "$lockstep" summary "$source_folder/jobs/mnist-mlp-bn.yaml"
+has "Trained parameters: 536586" # 784*512 + 2*512 + 512*256 + 2*256 + 256*10 + 10
+
+# A run from start to end; every class is told, and every test sample is counted once on any ranks.
+small=(--set data.train_count=3000 --set data.test_count=333 --set data.valid_split=0.1)
+expect 0 ranks 2 train "$source_folder/jobs/quickstart.yaml" "${small[@]}" --out "$folder/run"
+has "epoch 0/"
+has "test loss"
+for file in job.yaml metrics.jsonl log.txt latest.h5 best.h5 checkpoints/epoch-0003.h5; do
+    [ -e "$folder/run/$file" ] || fail "$file is missing from the run's folder"
+done
+expect 0 "$lockstep" eval "$folder/run/best.h5"
+has "333 samples"
+cp "$folder/out" "$folder/one"
+expect 0 ranks 3 eval "$folder/run/best.h5"
+expect_same "$folder/one" "$folder/out"
+expect 0 ranks 6 eval "$folder/run/best.h5" # more ranks than a batch has microbatches
+expect_same "$folder/one" "$folder/out"
+[ "$(grep -c '^class' "$folder/out")" = 10 ] || fail "not every class was told"
+expect 0 ranks 2 eval "$folder/run/best.h5" --mode train
+has "train mode"
+cmp -s "$folder/one" "$folder/out" && fail "--mode train has no effect"
+
+# A checkpoint of another model is refused by name.
+expect 65 "$lockstep" eval "$folder/run/best.h5" "$source_folder/jobs/mnist-mlp-bn.yaml" --set data.format=synthetic
+# A loss that is not finite ends the run with code 3 and leaves the checkpoint.
+expect 3 ranks 2 train "$source_folder/jobs/quickstart.yaml" "${small[@]}" --out "$folder/diverged" \
+    --set optimizer.lr=1000000 \
+    --set "model.layers=[flatten, linear: {out: 32}, relu, linear: {out: 32}, relu, linear: {out: 10}]"
+expect_text "not finite"
+passed
