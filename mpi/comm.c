@@ -139,22 +139,14 @@ Status comm_start(Comm **comm, int *argc, char ***argv) {
         provided >= MPI_THREAD_FUNNELED
             ? create_comm(comm)
             : FAIL(STATUS_CONFIG, "%s was built without threads", comm_library_version());
-    if (status == STATUS_OK) status = complete_comm(*comm);
-    if (status == STATUS_OK) return STATUS_OK;
-    if (*comm != NULL)
-        comm_finish(*comm);
-    else
-        MPI_Finalize();
-    *comm = NULL;
-    return status;
+    return status == STATUS_OK ? complete_comm(*comm) : status;
 }
 
 static void free_communicator(MPI_Comm *communicator) {
     if (*communicator != MPI_COMM_NULL) MPI_Comm_free(communicator);
 }
 
-void comm_finish(Comm *comm) {
-    if (comm == NULL) return;
+static void free_comm(Comm *comm) {
     reducer_mpi_free(comm);
     comm_barrier_free(comm);
     free_communicator(&comm->leaders);
@@ -166,6 +158,10 @@ void comm_finish(Comm *comm) {
     memory_free(comm->clock);
     status_set_abort(NULL, comm->rank);
     memory_free(comm);
+}
+
+void comm_finish(Comm *comm) {
+    if (comm != NULL) free_comm(comm);
     MPI_Finalize();
 }
 

@@ -11,10 +11,12 @@
 typedef struct Comm Comm;
 
 /* Collective over all processes of the job. Start MPI (FUNNELED: only the main thread calls it),
- * find the ranks of each node. Installs what ends the job when REQUIRE fails. */
+ * find the ranks of each node. Installs what ends the job when REQUIRE fails. The caller ends with
+ * comm_finish, also after a failure, and prints what is wrong before: what a rank prints after
+ * MPI's end may be lost with a failing job. Fails with STATUS_CONFIG, STATUS_NO_MEMORY, agreed. */
 MUST_CHECK Status comm_start(Comm **comm, int *argc, char ***argv);
 
-/* Collective. Finish MPI and free `comm`; NULL is allowed. */
+/* Collective. Free `comm` (NULL is allowed) and finish MPI. Called once. */
 void comm_finish(Comm *comm);
 
 /* Local. End the whole job at once with `exit_code` (1..125): for a rank that cannot go on alone.

@@ -203,15 +203,12 @@ static Status run_on_ranks(const Command *command, int argc, char **argv) {
     CommandLine line;
     int wants_help = 0;
     Status status = comm_start(&comm, &argc, &argv);
-    if (status != STATUS_OK) {
-        if (!is_silent_rank()) print_error(status);
-        return status;
-    }
-    status = comm_agree(comm, parse_line(command, &line, argc, argv, &wants_help));
+    if (status == STATUS_OK)
+        status = comm_agree(comm, parse_line(command, &line, argc, argv, &wants_help));
     if (status == STATUS_OK) status = compare_ranks(comm, &line, wants_help);
     if (status == STATUS_OK && wants_help && comm_is_root(comm)) print_help();
     if (status == STATUS_OK && !wants_help) status = command->run(comm, &line);
-    if (comm_is_root(comm)) print_error(status);
+    if (comm != NULL ? comm_is_root(comm) : !is_silent_rank()) print_error(status);
     comm_finish(comm);
     return status;
 }

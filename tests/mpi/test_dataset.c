@@ -1,7 +1,7 @@
 /* test_dataset.c - one data set over the ranks: same content, and failures that all ranks share. */
 #include "io/dataset.h"
 #include "src/memory.h"
-#include <check.h>
+#include "tests/support/mpi_check.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,20 +9,14 @@
 
 enum { COUNT = 6, SIDE = 12, BYTES = COUNT * SIDE * SIDE };
 
-static Comm *comm;
 static size_t in_use_before;
-
-/* True on all ranks or on none, so that a failed assertion ends all of them. */
-static int on_all(int is_true) {
-    return comm_min(comm, is_true) > 0;
-}
 
 static void set_up(void) {
     in_use_before = memory_in_use();
 }
 
 static void tear_down(void) {
-    ck_assert(on_all(memory_in_use() == in_use_before));
+    ASSERT_ON_ALL(memory_in_use() == in_use_before);
 }
 
 static Job synthetic_job(int side) {
@@ -39,30 +33,31 @@ static int same_everywhere(Status status) {
     char message[STATUS_MESSAGE_BYTES] = "";
     int root_status = (int)status;
     snprintf(message, sizeof message, "%s", status_message());
-    comm_broadcast(comm, message, sizeof message, 0);
-    comm_broadcast(comm, &root_status, sizeof root_status, 0);
-    return on_all(root_status == (int)status &&
-                  (status == STATUS_OK || strcmp(message, status_message()) == 0));
+    comm_broadcast(mpi_check_comm(), message, sizeof message, 0);
+    comm_broadcast(mpi_check_comm(), &root_status, sizeof root_status, 0);
+    return comm_min(mpi_check_comm(),
+               root_status == (int)status &&
+                   (status == STATUS_OK || strcmp(message, status_message()) == 0)) > 0;
 }
 
 START_TEST(all_ranks_see_the_same_set) {
     Job job = synthetic_job(SIDE);
     Dataset dataset;
     uint8_t root[BYTES + COUNT + 16] = {0}, own[BYTES + COUNT + 16];
-    Status status = dataset_open(&dataset, comm, &job, DATASET_TRAIN);
-    ck_assert(on_all(status == STATUS_OK));
+    Status status = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
+    ASSERT_ON_ALL(status == STATUS_OK);
     int fits = dataset.count == COUNT && dataset.class_count == 10 &&
                shape_is_equal(dataset.shape, job.network.input);
-    ck_assert(on_all(fits));
+    ASSERT_ON_ALL(fits);
     memcpy(own, dataset.images, BYTES);
     memcpy(own + BYTES, dataset.labels, COUNT);
     memcpy(own + BYTES + COUNT, dataset.digest, 16);
     memcpy(root, own, sizeof root);
-    comm_broadcast(comm, root, sizeof root, 0);
-    ck_assert(on_all(memcmp(root, own, sizeof own) == 0));
+    comm_broadcast(mpi_check_comm(), root, sizeof root, 0);
+    ASSERT_ON_ALL(memcmp(root, own, sizeof own) == 0);
     int ink = 0;
     for (int i = 0; i < BYTES; i++) ink |= own[i];
-    ck_assert(on_all(ink != 0));
+    ASSERT_ON_ALL(ink != 0);
     dataset_free(&dataset);
 }
 END_TEST
@@ -70,12 +65,12 @@ END_TEST
 START_TEST(the_digest_tells_sets_apart) {
     Job job = synthetic_job(SIDE);
     Dataset train, test;
-    ck_assert(on_all(dataset_open(&train, comm, &job, DATASET_TRAIN) == STATUS_OK));
-    ck_assert(on_all(dataset_open(&test, comm, &job, DATASET_TEST) == STATUS_OK));
-    ck_assert(on_all(memcmp(train.digest, test.digest, sizeof train.digest) != 0));
+    ASSERT_ON_ALL(dataset_open(&train, mpi_check_comm(), &job, DATASET_TRAIN) == STATUS_OK);
+    ASSERT_ON_ALL(dataset_open(&test, mpi_check_comm(), &job, DATASET_TEST) == STATUS_OK);
+    ASSERT_ON_ALL(memcmp(train.digest, test.digest, sizeof train.digest) != 0);
     dataset_free(&train);
-    ck_assert(on_all(dataset_open(&train, comm, &job, DATASET_TEST) == STATUS_OK));
-    ck_assert(on_all(memcmp(train.digest, test.digest, sizeof train.digest) == 0));
+    ASSERT_ON_ALL(dataset_open(&train, mpi_check_comm(), &job, DATASET_TEST) == STATUS_OK);
+    ASSERT_ON_ALL(memcmp(train.digest, test.digest, sizeof train.digest) == 0);
     dataset_free(&train);
     dataset_free(&test);
 }
@@ -84,16 +79,16 @@ END_TEST
 START_TEST(an_input_of_another_shape_is_refused_by_all) {
     Dataset dataset;
     Job job = synthetic_job(SIDE + 1);
-    Status status = dataset_open(&dataset, comm, &job, DATASET_TRAIN);
+    Status status = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
     dataset_free(&dataset);
-    ck_assert(on_all(status == STATUS_CONFIG));
+    ASSERT_ON_ALL(status == STATUS_CONFIG);
     ck_assert(same_everywhere(status));
-    ck_assert(on_all(strstr(status_message(), "[1, 13, 13]") != NULL));
-    ck_assert(on_all(strstr(status_message(), "[1, 12, 12] (or, flat, [144])") != NULL));
+    ASSERT_ON_ALL(strstr(status_message(), "[1, 13, 13]") != NULL);
+    ASSERT_ON_ALL(strstr(status_message(), "[1, 12, 12] (or, flat, [144])") != NULL);
     job.network.input = (Shape){1, {SIDE * SIDE}};
-    status = dataset_open(&dataset, comm, &job, DATASET_TRAIN);
+    status = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
     dataset_free(&dataset);
-    ck_assert(on_all(status == STATUS_OK));
+    ASSERT_ON_ALL(status == STATUS_OK);
 }
 END_TEST
 
@@ -102,11 +97,11 @@ START_TEST(a_missing_set_is_missing_for_all) {
     Job job = synthetic_job(SIDE);
     job.data.format = DATA_IDX;
     job.data.path = "/nonexistent/mnist";
-    Status status = dataset_open(&dataset, comm, &job, DATASET_TRAIN);
+    Status status = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
     dataset_free(&dataset);
-    ck_assert(on_all(status == STATUS_MISSING));
+    ASSERT_ON_ALL(status == STATUS_MISSING);
     ck_assert(same_everywhere(status));
-    ck_assert(on_all(strstr(status_message(), "/nonexistent/mnist") != NULL));
+    ASSERT_ON_ALL(strstr(status_message(), "/nonexistent/mnist") != NULL);
 }
 END_TEST
 
@@ -125,9 +120,9 @@ START_TEST(a_bad_label_is_told_to_all) {
     static const char *const names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
         "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
     char folder[] = "/tmp/lockstep-test-XXXXXX", path[256];
-    int is_root = comm_is_root(comm);
+    int is_root = comm_is_root(mpi_check_comm());
     int is_ready = !is_root || mkdtemp(folder) != NULL;
-    comm_broadcast(comm, folder, sizeof folder, 0);
+    comm_broadcast(mpi_check_comm(), folder, sizeof folder, 0);
     for (int i = 0; i < 4 && is_root && is_ready; i++) {
         int is_image = i % 2 == 0;
         write_file(folder, names[i],
@@ -138,45 +133,45 @@ START_TEST(a_bad_label_is_told_to_all) {
     job.data.format = DATA_IDX;
     job.data.path = folder;
     Dataset dataset;
-    comm_barrier(comm);
-    Status train = dataset_open(&dataset, comm, &job, DATASET_TRAIN);
+    comm_barrier(mpi_check_comm());
+    Status train = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
     int classes = dataset.class_count;
     dataset_free(&dataset);
-    Status test = dataset_open(&dataset, comm, &job, DATASET_TEST);
+    Status test = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TEST);
     dataset_free(&dataset);
     for (int i = 0; i < 4 && is_root; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         unlink(path);
     }
     if (is_root) rmdir(folder);
-    ck_assert(on_all(is_ready && train == STATUS_OK && classes == 3));
-    ck_assert(on_all(test == STATUS_DATA));
+    ASSERT_ON_ALL(is_ready && train == STATUS_OK && classes == 3);
+    ASSERT_ON_ALL(test == STATUS_DATA);
     ck_assert(same_everywhere(test));
-    ck_assert(on_all(strstr(status_message(), "sample 5 has label 9") != NULL));
+    ASSERT_ON_ALL(strstr(status_message(), "sample 5 has label 9") != NULL);
 }
 END_TEST
 
 /* The n-th fault point of one rank fails; all ranks must come out with the same status. */
 static int fails_on_all(const Job *job, int rank, long n) {
     Dataset dataset;
-    status_arm_fault(comm_rank(comm) == rank ? n : 0, 0);
-    Status status = dataset_open(&dataset, comm, job, DATASET_TRAIN);
-    int is_over = comm_rank(comm) != rank || status_fault_points_seen() < n;
+    status_arm_fault(comm_rank(mpi_check_comm()) == rank ? n : 0, 0);
+    Status status = dataset_open(&dataset, mpi_check_comm(), job, DATASET_TRAIN);
+    int is_over = comm_rank(mpi_check_comm()) != rank || status_fault_points_seen() < n;
     status_arm_fault(0, 0);
     dataset_free(&dataset);
-    is_over = on_all(is_over);
+    is_over = comm_min(mpi_check_comm(), is_over) > 0;
     ck_assert(same_everywhere(status));
-    ck_assert(on_all((status == STATUS_OK) == is_over));
-    ck_assert(on_all(memory_in_use() == in_use_before));
+    ASSERT_ON_ALL((status == STATUS_OK) == is_over);
+    ASSERT_ON_ALL(memory_in_use() == in_use_before);
     return !is_over;
 }
 
 START_TEST(a_failure_on_one_rank_is_one_of_all) {
     Job job = synthetic_job(SIDE);
-    for (int rank = 0; rank < comm_size(comm); rank++) {
+    for (int rank = 0; rank < comm_size(mpi_check_comm()); rank++) {
         long n = 1;
         while (fails_on_all(&job, rank, n)) n++;
-        ck_assert(on_all(n > 1));
+        ASSERT_ON_ALL(n > 1);
     }
 }
 END_TEST
@@ -196,12 +191,5 @@ static Suite *make_suite(void) {
 }
 
 int main(int argc, char **argv) {
-    if (comm_start(&comm, &argc, &argv) != STATUS_OK) return EXIT_FAILURE;
-    SRunner *runner = srunner_create(make_suite());
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, comm_is_root(comm) ? CK_ENV : CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    comm_finish(comm);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return mpi_check_run(argc, argv, make_suite());
 }

@@ -20,6 +20,7 @@ int mpi_check_agree(int holds, const char *condition, const char *file, int line
 int mpi_check_run(int argc, char **argv, Suite *suite) {
     if (comm_start(&ranks, &argc, &argv) != STATUS_OK) {
         fprintf(stderr, "cannot start: %s\n", status_message());
+        comm_finish(ranks);
         return EXIT_FAILURE;
     }
     SRunner *runner = srunner_create(suite);

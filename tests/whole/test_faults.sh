@@ -25,7 +25,10 @@ sweep() {
         65 | 66 | 71 | 73 | 74)
             failed=$((failed + 1))
             survived=0
-            grep -q '^lockstep: ' "$folder/err" || fail "rank $rank, point $point: code $code without a message"
+            if ! grep -q '^lockstep: ' "$folder/err"; then
+                cat "$folder/out" "$folder/err"
+                fail "rank $rank, point $point: code $code without a message"
+            fi
             ;;
         *)
             cat "$folder/out" "$folder/err"
