@@ -50,6 +50,21 @@ int layer_add_counter(Layer *self, const char *name) {
     return self->tensor_count - 1;
 }
 
+Status layer_read_pair(const Layer *self, const char *key, const OptionInts *given, int pair[2]) {
+    if (given->count < 1 || given->count > 2)
+        return FAIL(STATUS_CONFIG, "%s '%s': %s wants one number or [height, width], got %d",
+            self->type->name, self->label, key, given->count);
+    pair[0] = (int)given->values[0];
+    pair[1] = (int)given->values[given->count - 1];
+    return STATUS_OK;
+}
+
+int layer_fold_levels(const Layer *self) {
+    int levels = 1;
+    while ((int64_t)1 << levels < self->microbatches_max) levels++;
+    return levels;
+}
+
 static int add_scratch(Layer *self, size_t floats, ScratchLayout layout) {
     REQUIRE(self->scratch_count < LAYER_SCRATCHES_MAX);
     self->scratch[self->scratch_count].floats = floats;

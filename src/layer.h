@@ -78,6 +78,7 @@ typedef struct Layer {
     char label[LAYER_NAME_BYTES]; /* the job's name, or its index: the prefix of its tensors */
     uint32_t index;               /* position in the network: keys its random numbers */
     int lanes;
+    int microbatches_max; /* local ones in any batch */
     int thread_count;
     void *options; /* parsed, of type->options_bytes; owned by the layer's definition */
     void *state;   /* of type->state_bytes, zeroed before configure */
@@ -123,6 +124,11 @@ int layer_add_parameter(Layer *self, const char *name, Shape shape, Init init);
 int layer_add_buffer(Layer *self, const char *name, Shape shape, float value);
 int layer_add_counter(Layer *self, const char *name);
 
+/* Local; for configure. An option of one number or two, for height and width. Fails with
+ * STATUS_CONFIG where there are more. */
+MUST_CHECK Status layer_read_pair(
+    const Layer *self, const char *key, const OptionInts *given, int pair[2]);
+
 /* Local; for configure. Ask for memory that lives as long as the network: `floats` once, or for
  * each local microbatch. Returns its index in self->scratch. */
 int layer_add_scratch(Layer *self, size_t floats);
@@ -137,6 +143,10 @@ float *layer_scratch(const Layer *self, int scratch, int m);
  * and the node's first local microbatch. */
 float *layer_gradient(const Layer *self, const Pass *pass, int tensor, int node);
 int layer_node_begin(const Pass *pass, int node);
+
+/* Local. Values that a fold over a node's microbatches holds at once, beside the one that ends as
+ * its result. */
+int layer_fold_levels(const Layer *self);
 
 /* Local; for backward. The gradient of a small parameter from what each local microbatch adds to
  * it: leaves [local_count][stride], destroyed; merged along the tree for every node. */

@@ -28,6 +28,7 @@ static Status configure_layer(
     layer->type = wanted->type;
     layer->index = (uint32_t)index;
     layer->lanes = network->lanes;
+    layer->microbatches_max = network->microbatches_max;
     layer->thread_count = thread_count;
     layer->options = wanted->options;
     if (wanted->label[0] != '\0')

@@ -1,7 +1,7 @@
 /* kernel.h - what the kernel files share: the vector type of this compilation and its helpers.
  *
- * KERNEL_ISA and KERNEL_WIDTH come from the build. A vector is as wide as a register, never wider:
- * the compiler would keep a wider one in memory. */
+ * KERNEL_ISA, KERNEL_WIDTH and KERNEL_WIDEST come from the build. A vector is as wide as a
+ * register, never wider: the compiler would keep a wider one in memory. */
 #ifndef SRC_KERNELS_KERNEL_H
 #define SRC_KERNELS_KERNEL_H
 
@@ -139,8 +139,8 @@ INLINE double sum_double_lanes(DoubleVector v) {
     return a2[0] + a2[1];
 }
 
-/* The entries of the table, one declaration each. */
-#define KERNEL_LIST(ENTRY)                                                                         \
+/* The entries of the table whose vectors divide the lanes, one declaration each... */
+#define KERNEL_LANES_LIST(ENTRY)                                                                   \
     ENTRY(linear_forward)                                                                          \
     ENTRY(linear_input_gradient)                                                                   \
     ENTRY(linear_weight_gradient)                                                                  \
@@ -150,6 +150,13 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(norm_forward)                                                                            \
     ENTRY(norm_sums)                                                                               \
     ENTRY(norm_input_gradient)                                                                     \
+    ENTRY(conv)                                                                                    \
+    ENTRY(conv_pack)                                                                               \
+    ENTRY(conv_weight_gradient)
+
+/* ... and those that see no lanes, and so use the widest vectors: KERNEL_WIDEST comes from the
+ * build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
+#define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(relu_forward)                                                                            \
     ENTRY(relu_backward)                                                                           \
     ENTRY(add)                                                                                     \
@@ -160,8 +167,14 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(sgd)                                                                                     \
     ENTRY(adam)
 
+/* The symbol of the widest compilation's `name`. */
+#define KERNEL_OF_WIDEST(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDEST)
+
 #define KERNEL_DECLARE(name) extern __typeof__(*((Kernels *)0)->name) KERNEL(name);
-KERNEL_LIST(KERNEL_DECLARE)
+KERNEL_LANES_LIST(KERNEL_DECLARE)
+#undef KERNEL_DECLARE
+#define KERNEL_DECLARE(name) extern __typeof__(*((Kernels *)0)->name) KERNEL_OF_WIDEST(name);
+KERNEL_FLAT_LIST(KERNEL_DECLARE)
 #undef KERNEL_DECLARE
 
 extern const Kernels KERNEL(table);

@@ -40,6 +40,19 @@ const Kernels *kernels_find(const char *isa, int lanes) {
     return NULL;
 }
 
+const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats) {
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        if (strcmp(tables[i]->isa, kernels->isa) == 0 && (size_t)tables[i]->width <= floats)
+            return tables[i];
+    }
+    return kernels;
+}
+
+size_t kernels_conv_scratch(const KernelConv *conv) {
+    enum { ROWS = 4, VECTOR_FLOATS = 16 }; /* the largest of any table */
+    return (size_t)conv->in * (size_t)conv->tap_count * ROWS * VECTOR_FLOATS;
+}
+
 const char *const *kernels_isa_names(void) {
     return names;
 }

@@ -33,6 +33,29 @@ typedef struct KernelNorm {
     const float *inverse_std;
 } KernelNorm;
 
+/* One tap of a convolution's window: which x a weight meets. */
+typedef struct KernelTap {
+    int row, column; /* of x, for result row 0, column 0; outside of x it meets zeros */
+    size_t weight;   /* floats from the weights of a pair of channels to this one's */
+} KernelTap;
+
+/* A convolution of one microbatch, from x [in][height][width][lanes] to a grid of results: y [o] at
+ * row r and column c is a sum over channels i and taps t of
+ *   weight [o * weight_out + i * weight_in + t.weight]
+ *     * x [i][r * row_step + t.row][c * column_step + t.column].
+ * With steps and taps of its own it is also the gradient with respect to the input (layer
+ * conv2d.c). */
+typedef struct KernelConv {
+    int in, out;
+    int height, width;         /* of x */
+    int rows, columns;         /* of the grid of results */
+    int row_step, column_step; /* rows and columns of x from one result to the next */
+    int tap_count;
+    const KernelTap *taps;
+    size_t weight_out, weight_in;
+    size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
+} KernelConv;
+
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
     int width;       /* floats in a vector: 16, 8 or 4; divides lanes */
@@ -84,6 +107,26 @@ typedef struct Kernels {
         const float *scale, const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes,
         int valid, int begin, int end);
 
+    /* ---- conv.c, conv_gradient.c: one microbatch, as KernelConv says ----
+     *
+     * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
+     * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
+     * x sideways. */
+
+    /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
+    void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);
+
+    /* y = bias [out] + the sum, tap by tap and in each over i ascending, for result rows in
+     * [row_begin, row_end). bias may be NULL. */
+    void (*conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
+        float *y, int lanes, int row_begin, int row_end);
+
+    /* dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x [i] at tap t, for o
+     * in [out_begin, out_end); dy lies as y. The taps' order is that of `taps`. scratch
+     * [kernels_conv_scratch] floats. */
+    void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
+        float *dweight, float *scratch, int lanes, int out_begin, int out_end);
+
     /* ---- elementwise.c: n floats ---- */
 
     /* y = x < 0 ? 0 : x: keeps NaN. y may be x. */
@@ -126,6 +169,13 @@ typedef struct Kernels {
  * that divide the lanes. isa: a name from kernels_isa_names, or NULL or "auto" for the best this
  * CPU has. NULL if the name is unknown or this CPU cannot run it. */
 const Kernels *kernels_find(const char *isa, int lanes);
+
+/* Local. The kernels for rows of `floats` floats, at least 4: like `kernels`, but with the widest
+ * vectors not longer than a row. */
+const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats);
+
+/* Local. Floats of scratch memory that conv_weight_gradient needs. */
+size_t kernels_conv_scratch(const KernelConv *conv);
 
 /* Local. The instruction sets of this build, best first, NULL-terminated; the best this CPU has. */
 const char *const *kernels_isa_names(void);

@@ -5,4 +5,7 @@
 #define TEXT(name) TEXT_(name)
 
 #define ENTRY(name) .name = KERNEL(name),
-const Kernels KERNEL(table) = {.isa = TEXT(KERNEL_ISA), .width = WIDTH, KERNEL_LIST(ENTRY)};
+#define ENTRY_OF_WIDEST(name) .name = KERNEL_OF_WIDEST(name),
+const Kernels KERNEL(table) = {.isa = TEXT(KERNEL_ISA),
+    .width = WIDTH,
+    KERNEL_LANES_LIST(ENTRY) KERNEL_FLAT_LIST(ENTRY_OF_WIDEST)};

@@ -29,6 +29,18 @@ static void read_job(Harness *harness, const HarnessOptions *options) {
     must(job_file_parse(&harness->job, "harness", text, NULL, 0));
 }
 
+int harness_accepts(const HarnessOptions *options) {
+    Harness harness = {.size = 1};
+    Network *network = NULL;
+    read_job(&harness, options);
+    Status status =
+        network_create(&network, &harness.job.network, batch_lanes(options->microbatch), 1, 1);
+    if (status != STATUS_CONFIG) must(status);
+    network_free(network);
+    job_free(&harness.job);
+    return status == STATUS_OK;
+}
+
 void harness_create(Harness *harness, const HarnessOptions *options) {
     *harness = (Harness){.rank = options->rank, .size = options->size > 0 ? options->size : 1};
     Batch *batch = &harness->batch;

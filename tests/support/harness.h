@@ -31,6 +31,9 @@ typedef struct HarnessOptions {
     Reducer *reducer; /* NULL: one rank's */
 } HarnessOptions;
 
+/* Local. Whether the network can be built; status_message says why not. */
+int harness_accepts(const HarnessOptions *options);
+
 /* Local. Set up a network with its start values for seed 1. Ends the test program on failure. The
  * caller frees with harness_free. */
 void harness_create(Harness *harness, const HarnessOptions *options);

@@ -1,0 +1,184 @@
+/* conv.c - convolution in register tiles: some output channels by some vectors of results.
+ *
+ * A vector of results is a piece of a row, lanes and all; for each tap and input channel a tile
+ * loads as many vectors of x, wherever their rows are, and multiplies them with one weight per
+ * output channel. Taps outside x read zeros, so padding costs no copy. Every result adds the same
+ * terms in the same order whatever tile it falls into. */
+#include "src/kernels/kernel.h"
+
+/* Tiles of 8, 6, 4, 2 or 1 output channels, by as many vectors as the registers hold. */
+enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
+#if defined(__AVX512VL__) || defined(__aarch64__)
+#define VECTORS_OF(rows) ((rows) == 8 ? 3 : (rows) == 6 ? 4 : 6)
+#define FOR_TILES(MAKE) MAKE(8, 3) MAKE(6, 4) MAKE(4, 6) MAKE(2, 6) MAKE(1, 6)
+#else
+#define VECTORS_OF(rows) ((rows) == 8 ? 1 : (rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
+#define FOR_TILES(MAKE) MAKE(8, 1) MAKE(6, 2) MAKE(4, 3) MAKE(2, 4) MAKE(1, 4)
+#endif
+
+/* Output channels of the next tile. */
+INLINE int next_rows(int rows_left) {
+#if defined(__AVX512VL__) || defined(__aarch64__)
+    if (rows_left == 6 || rows_left == 10 || rows_left == 12) return 6;
+    if (rows_left >= 8) return 8;
+#else
+    if (rows_left >= 6 && rows_left != 8) return 6;
+#endif
+    return rows_left >= 4 ? 4 : rows_left >= 2 ? 2 : 1;
+}
+
+void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packed) {
+    for (int o = 0, rows; o < conv->out; o += rows) {
+        rows = next_rows(conv->out - o);
+        for (int t = 0; t < conv->tap_count; t++) {
+            const float *from = weight + o * conv->weight_out + conv->taps[t].weight;
+            for (int i = 0; i < conv->in; i++, from += conv->weight_in)
+                for (int r = 0; r < rows; r++) *packed++ = from[r * conv->weight_out];
+        }
+    }
+}
+
+/* Where a vector of results lies: the x that a tap at row 0, column 0 would meet. */
+typedef struct Place {
+    const float *x;
+    int row, column;
+    float *y; /* in the first output channel */
+} Place;
+
+typedef struct Tile {
+    const KernelConv *conv;
+    int lanes;
+    size_t plane, row; /* floats of x from one channel, one row to the next */
+    const float *weight;
+    const float *bias; /* at the first output channel; NULL: start from zero */
+    Place places[VECTORS_MAX];
+    size_t y_offset; /* of the first output channel */
+} Tile;
+
+static const float zeros[WIDTH];
+
+INLINE void conv_tile(const Tile *tile, const int rows, const int vectors) {
+    const KernelConv *conv = tile->conv;
+    const float *weight = tile->weight;
+    Vector sum[ROWS_MAX][VECTORS_MAX];
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[r][v] = start;
+    }
+    for (int t = 0; t < conv->tap_count; t++) {
+        const KernelTap tap = conv->taps[t];
+        ptrdiff_t offset = (ptrdiff_t)tap.row * (ptrdiff_t)tile->row + tap.column * tile->lanes;
+        const float *x[VECTORS_MAX];
+        size_t step[VECTORS_MAX];
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const Place *place = &tile->places[v];
+            int inside = (unsigned)(place->row + tap.row) < (unsigned)conv->height &&
+                         (unsigned)(place->column + tap.column) < (unsigned)conv->width;
+            x[v] = inside ? place->x + offset : zeros;
+            step[v] = inside ? tile->plane : 0;
+        }
+        for (int i = 0; i < conv->in; i++, weight += rows) {
+            Vector term[VECTORS_MAX];
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                term[v] = load(x[v]);
+                x[v] += step[v];
+            }
+            UNROLL
+            for (int r = 0; r < rows; r++) {
+                Vector factor = broadcast(weight[r]);
+                UNROLL
+                for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
+            }
+        }
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        float *y = tile->places[v].y + tile->y_offset;
+        UNROLL
+        for (int r = 0; r < rows; r++) store(y + r * conv->y_channel, sum[r][v]);
+    }
+}
+
+#define MAKE_TILE(rows, vectors)                                                                   \
+    static void tile_##rows(const Tile *tile) {                                                    \
+        conv_tile(tile, rows, vectors);                                                            \
+    }
+FOR_TILES(MAKE_TILE)
+
+typedef void ConvTile(const Tile *tile);
+static ConvTile *const tiles[ROWS_MAX + 1] = {
+    [8] = tile_8, [6] = tile_6, [4] = tile_4, [2] = tile_2, [1] = tile_1};
+
+/* A walk over the vectors of results, row by row. The last of a row ends where the row ends. */
+typedef struct Walk {
+    const KernelConv *conv;
+    const float *x;
+    float *y;
+    int lanes, row_end;
+    int row, column, lane; /* of the next vector */
+} Walk;
+
+/* The next vector; the last one again when there is no more. */
+INLINE Place walk_next(Walk *walk) {
+    const KernelConv *conv = walk->conv;
+    size_t x_column = (size_t)walk->column * conv->column_step;
+    Place place = {.row = walk->row * conv->row_step, .column = (int)x_column};
+    place.x = walk->x + ((size_t)place.row * conv->width + x_column) * walk->lanes + walk->lane;
+    place.y = walk->y + walk->row * conv->y_row + walk->column * conv->y_column + walk->lane;
+    int column = walk->column, lane = walk->lane + WIDTH, row = walk->row;
+    if (walk->lanes < WIDTH) {
+        int fit = WIDTH / walk->lanes;
+        lane = 0;
+        column += fit;
+        if (column < conv->columns && column + fit > conv->columns) column = conv->columns - fit;
+    } else if (lane == walk->lanes) {
+        lane = 0;
+        column++;
+    }
+    if (column >= conv->columns) {
+        column = 0;
+        row++;
+    }
+    if (row == walk->row_end) return place;
+    walk->row = row;
+    walk->column = column;
+    walk->lane = lane;
+    return place;
+}
+
+static int64_t vectors_in_row(const KernelConv *conv, int lanes) {
+    return ((int64_t)conv->columns * lanes + WIDTH - 1) / WIDTH;
+}
+
+void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
+    float *y, int lanes, int row_begin, int row_end) {
+    Tile tile = {.conv = conv,
+        .lanes = lanes,
+        .row = (size_t)conv->width * lanes,
+        .plane = (size_t)conv->height * conv->width * lanes};
+    size_t weights_of_one = (size_t)conv->in * conv->tap_count;
+    int64_t count = vectors_in_row(conv, lanes) * (row_end - row_begin);
+    /* All the output channels with as many vectors at a time make a band: their x stays in L1. */
+    for (int o = 0, rows; o < conv->out;) {
+        int band_end = o, vectors = VECTORS_OF(next_rows(conv->out - o));
+        while (band_end < conv->out && VECTORS_OF(next_rows(conv->out - band_end)) == vectors)
+            band_end += next_rows(conv->out - band_end);
+        Walk walk = {
+            .conv = conv, .x = x, .y = y, .lanes = lanes, .row_end = row_end, .row = row_begin};
+        for (int64_t at = 0; at < count; at += vectors) {
+            for (int v = 0; v < vectors; v++) tile.places[v] = walk_next(&walk);
+            for (int channel = o; channel < band_end; channel += rows) {
+                rows = next_rows(conv->out - channel);
+                tile.weight = packed + channel * weights_of_one;
+                tile.bias = bias ? bias + channel : NULL;
+                tile.y_offset = channel * conv->y_channel;
+                tiles[rows](&tile);
+            }
+        }
+        o = band_end;
+    }
+}

@@ -1,0 +1,252 @@
+/* test_conv2d.c - the convolution layer, with every instruction set and several microbatch sizes,
+ * against the definition in plain loops: results, and gradients of weights, bias and input. */
+#include "src/memory.h"
+#include "tests/support/harness.h"
+#include "tests/support/unit_check.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Case {
+    int in, height, width, out;
+    int kernel[2], stride[2], padding[2], dilation[2], groups;
+} Case;
+
+#define ONE                                                                                        \
+    { 1, 1 }
+#define NONE                                                                                       \
+    { 0, 0 }
+static const Case cases[] = {
+    {3, 8, 9, 6, {5, 5}, ONE, NONE, ONE, 1},
+    {1, 7, 7, 6, {5, 5}, ONE, NONE, ONE, 1},
+    {6, 10, 9, 16, {5, 5}, ONE, NONE, ONE, 1},
+    {3, 8, 8, 16, {3, 3}, ONE, {1, 1}, ONE, 1},
+    {16, 6, 6, 16, {3, 3}, ONE, {1, 1}, ONE, 1},
+    {5, 7, 6, 7, {3, 3}, {2, 2}, {1, 1}, ONE, 1},
+    {4, 9, 8, 5, {3, 3}, {3, 2}, {1, 0}, ONE, 1},
+    {8, 6, 6, 12, {1, 1}, ONE, NONE, ONE, 1},
+    {8, 6, 5, 10, {1, 1}, {2, 2}, NONE, ONE, 1},
+    {3, 5, 5, 9, {1, 1}, ONE, {1, 2}, ONE, 1},
+    {4, 8, 9, 3, {3, 2}, ONE, {1, 0}, {2, 3}, 1},
+    {2, 11, 10, 4, {3, 3}, {2, 1}, {2, 2}, {2, 2}, 1},
+    {6, 6, 6, 6, {3, 3}, ONE, {1, 1}, ONE, 6},
+    {6, 7, 7, 12, {3, 3}, {2, 2}, {1, 1}, ONE, 6},
+    {6, 5, 6, 9, {2, 3}, ONE, {0, 1}, ONE, 3},
+    {8, 6, 6, 8, {3, 3}, ONE, {1, 1}, ONE, 2},
+    {2, 4, 4, 3, {4, 4}, ONE, NONE, ONE, 1},
+    {2, 3, 3, 3, {5, 5}, ONE, {2, 2}, ONE, 1},
+    {2, 2, 3, 3, {1, 3}, {4, 4}, {3, 3}, ONE, 1},
+    {3, 9, 9, 2, {7, 7}, {2, 2}, {3, 3}, ONE, 1},
+    {1, 1, 1, 1, {1, 1}, ONE, NONE, ONE, 1},
+    {13, 5, 4, 11, {2, 2}, ONE, {1, 1}, ONE, 1},
+    {2, 30, 33, 5, {3, 3}, ONE, {1, 1}, ONE, 1},
+};
+enum { CASE_COUNT = sizeof cases / sizeof *cases };
+
+/* ---- the definition ---- */
+
+typedef struct Reference {
+    Case shape;
+    int samples, rows, columns;
+    size_t x_count, y_count, weight_count;
+    float *x, *dy, *weight, *bias;
+    double *y, *dx, *dweight, *dbias, *y_size, *dx_size, *dweight_size, *dbias_size;
+} Reference;
+
+static uint32_t random_state;
+
+static float random_float(void) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (float)(random_state >> 8) / (1 << 23) - 1.0f;
+}
+
+static float *random_floats(size_t n) {
+    float *values = calloc(n, sizeof *values);
+    for (size_t i = 0; i < n; i++) values[i] = random_float();
+    return values;
+}
+
+/* Add product `a * b` to a sum and its size to the sum of sizes. */
+static void add(double *sum, double *size, size_t at, double a, double b) {
+    sum[at] += a * b;
+    size[at] += fabs(a * b);
+}
+
+/* All the products of one output pixel of one sample. */
+static void add_pixel(Reference *r, int n, int o, int row, int column) {
+    const Case *c = &r->shape;
+    int in = c->in / c->groups, group = o / (c->out / c->groups);
+    size_t y = (((size_t)n * c->out + o) * r->rows + row) * r->columns + column;
+    add(r->y, r->y_size, y, 1, r->bias[o]);
+    add(r->dbias, r->dbias_size, o, 1, r->dy[y]);
+    for (int i = 0; i < in; i++)
+        for (int kh = 0; kh < c->kernel[0]; kh++)
+            for (int kw = 0; kw < c->kernel[1]; kw++) {
+                int h = row * c->stride[0] - c->padding[0] + kh * c->dilation[0];
+                int w = column * c->stride[1] - c->padding[1] + kw * c->dilation[1];
+                if (h < 0 || h >= c->height || w < 0 || w >= c->width) continue;
+                size_t x = (((size_t)n * c->in + group * in + i) * c->height + h) * c->width + w;
+                size_t k = (((size_t)o * in + i) * c->kernel[0] + kh) * c->kernel[1] + kw;
+                add(r->y, r->y_size, y, r->weight[k], r->x[x]);
+                add(r->dx, r->dx_size, x, r->weight[k], r->dy[y]);
+                add(r->dweight, r->dweight_size, k, r->dy[y], r->x[x]);
+            }
+}
+
+static int output_size(const Case *c, int d, int size) {
+    return (size + 2 * c->padding[d] - c->dilation[d] * (c->kernel[d] - 1) - 1) / c->stride[d] + 1;
+}
+
+static void reference_create(Reference *r, const Case *c, int samples) {
+    *r = (Reference){.shape = *c, .samples = samples};
+    random_state = (uint32_t)(c->in * 100 + c->out);
+    r->rows = output_size(c, 0, c->height);
+    r->columns = output_size(c, 1, c->width);
+    r->x_count = (size_t)samples * c->in * c->height * c->width;
+    r->y_count = (size_t)samples * c->out * r->rows * r->columns;
+    r->weight_count = (size_t)c->out * (c->in / c->groups) * c->kernel[0] * c->kernel[1];
+    r->x = random_floats(r->x_count);
+    r->dy = random_floats(r->y_count);
+    r->weight = random_floats(r->weight_count);
+    r->bias = random_floats(c->out);
+    r->y = calloc(2 * r->y_count, sizeof *r->y);
+    r->y_size = r->y + r->y_count;
+    r->dx = calloc(2 * r->x_count, sizeof *r->dx);
+    r->dx_size = r->dx + r->x_count;
+    r->dweight = calloc(2 * r->weight_count, sizeof *r->dweight);
+    r->dweight_size = r->dweight + r->weight_count;
+    r->dbias = calloc(2 * (size_t)c->out, sizeof *r->dbias);
+    r->dbias_size = r->dbias + c->out;
+    for (int n = 0; n < samples; n++)
+        for (int o = 0; o < c->out; o++)
+            for (int row = 0; row < r->rows; row++)
+                for (int column = 0; column < r->columns; column++) add_pixel(r, n, o, row, column);
+}
+
+static void reference_free(Reference *r) {
+    free(r->x);
+    free(r->dy);
+    free(r->weight);
+    free(r->bias);
+    free(r->y);
+    free(r->dx);
+    free(r->dweight);
+    free(r->dbias);
+}
+
+/* ---- the layer ---- */
+
+static void create(
+    Harness *harness, const Case *c, const char *isa, int samples, int microbatch, int threads) {
+    static char input[64], layers[256]; /* the harness keeps them */
+    snprintf(input, sizeof input, "[%d, %d, %d]", c->in, c->height, c->width);
+    snprintf(layers, sizeof layers,
+        "[{conv2d: {out: %d, kernel: [%d, %d], stride: [%d, %d], padding: [%d, %d], "
+        "dilation: [%d, %d], groups: %d}}]",
+        c->out, c->kernel[0], c->kernel[1], c->stride[0], c->stride[1], c->padding[0],
+        c->padding[1], c->dilation[0], c->dilation[1], c->groups);
+    harness_create(harness, &(HarnessOptions){.input = input,
+                                .layers = layers,
+                                .isa = isa,
+                                .samples = samples,
+                                .microbatch = microbatch,
+                                .threads = threads});
+}
+
+static void assert_close(const float *got, const double *want, const double *size, size_t n,
+    const char *what, const Case *c) {
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(fabs(got[i] - want[i]) <= 2e-6 * size[i],
+            "%s[%zu] of %d->%d, %dx%d: got %.9g, want %.9g", what, i, c->in, c->out, c->kernel[0],
+            c->kernel[1], got[i], want[i]);
+}
+
+static void run(Harness *harness, const Reference *r) {
+    memcpy(
+        harness_tensor(harness, "0.weight")->data, r->weight, r->weight_count * sizeof *r->weight);
+    memcpy(
+        harness_tensor(harness, "0.bias")->data, r->bias, (size_t)r->shape.out * sizeof *r->bias);
+    harness_forward(harness, r->x, 1);
+    harness_backward(harness, r->dy);
+}
+
+static void check(const Reference *r, const char *isa, int microbatch) {
+    Harness harness;
+    create(&harness, &r->shape, isa, r->samples, microbatch, 1);
+    float *y = calloc(r->y_count, sizeof *y), *dx = calloc(r->x_count, sizeof *dx);
+    run(&harness, r);
+    harness_output(&harness, y);
+    harness_input_gradient(&harness, dx);
+    assert_close(y, r->y, r->y_size, r->y_count, "y", &r->shape);
+    assert_close(dx, r->dx, r->dx_size, r->x_count, "dx", &r->shape);
+    assert_close(harness_gradient(&harness, "0.weight"), r->dweight, r->dweight_size,
+        r->weight_count, "dweight", &r->shape);
+    assert_close(harness_gradient(&harness, "0.bias"), r->dbias, r->dbias_size,
+        (size_t)r->shape.out, "dbias", &r->shape);
+    free(y);
+    free(dx);
+    harness_free(&harness);
+}
+
+START_TEST(results_and_gradients_are_those_of_the_definition) {
+    static const int microbatches[] = {3, 8, 16, 40};
+    Reference reference;
+    reference_create(&reference, &cases[_i], 19);
+    for (const char *const *isa = kernels_isa_names(); *isa != NULL; isa++)
+        for (int m = 0; m < 4; m++)
+            if (kernels_find(*isa, 4) != NULL) check(&reference, *isa, microbatches[m]);
+    reference_free(&reference);
+}
+END_TEST
+
+START_TEST(threads_do_not_change_a_bit) {
+    Reference reference;
+    Harness one, many;
+    reference_create(&reference, &cases[_i], 19);
+    create(&one, &cases[_i], NULL, 19, 8, 1);
+    create(&many, &cases[_i], NULL, 19, 8, 4);
+    run(&one, &reference);
+    run(&many, &reference);
+    size_t n = reference.y_count > reference.x_count ? reference.y_count : reference.x_count;
+    float *a = calloc(n, sizeof *a), *b = calloc(n, sizeof *b);
+    harness_output(&one, a);
+    harness_output(&many, b);
+    ck_assert_int_eq(memcmp(a, b, reference.y_count * sizeof *a), 0);
+    harness_input_gradient(&one, a);
+    harness_input_gradient(&many, b);
+    ck_assert_int_eq(memcmp(a, b, reference.x_count * sizeof *a), 0);
+    ck_assert_int_eq(memcmp(one.gradients[0], many.gradients[0],
+                         one.network->parameter_block_floats * sizeof(float)),
+        0);
+    free(a);
+    free(b);
+    harness_free(&one);
+    harness_free(&many);
+    reference_free(&reference);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_is_refused_with_the_reason) {
+    static const struct {
+        const char *layer, *reason;
+    } bad[] = {{"{conv2d: {out: 2, kernel: 9}}", "a window of 9 pixels does not fit"},
+        {"{conv2d: {out: 3, kernel: 1, groups: 2}}", "groups 2 must divide"},
+        {"{conv2d: {out: 2, kernel: [1, 2, 3]}}", "kernel wants one number or [height, width]"},
+        {"{conv2d: {out: 2, kernel: [64, 64], padding: 64}}", "more than 1024 weights"}};
+    char layers[128];
+    snprintf(layers, sizeof layers, "[%s]", bad[_i].layer);
+    ck_assert(!harness_accepts(
+        &(HarnessOptions){.input = "[4, 8, 8]", .layers = layers, .samples = 4, .microbatch = 4}));
+    ck_assert_msg(strstr(status_message(), bad[_i].reason) != NULL, "%s", status_message());
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("conv2d");
+    TCase *tests = unit_check_case(suite, "conv2d");
+    tcase_add_loop_test(tests, results_and_gradients_are_those_of_the_definition, 0, CASE_COUNT);
+    tcase_add_loop_test(tests, threads_do_not_change_a_bit, 0, CASE_COUNT);
+    tcase_add_loop_test(tests, what_does_not_fit_is_refused_with_the_reason, 0, 4);
+    return unit_check_run(suite);
+}
