@@ -118,7 +118,7 @@ void engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     plan_batch(engine, step->sample_count);
     Pass pass = make_pass(engine, step);
     loader_fill(step->loader, &engine->batch, step->first, engine->kernels, engine->threads,
-        &network->activations[0], engine->labels, engine->sample_index);
+        network_input(network), engine->labels, engine->sample_index);
     network_forward(network, &pass);
     Tensor gradient = network_output_gradient(network);
     if (!step->trains) gradient.data = NULL;

@@ -114,6 +114,26 @@ void layer_fold_gradient(
     }
 }
 
+/* What the threads add. */
+typedef struct Sum {
+    const Pass *pass;
+    const Tensor *a, *b;
+    Tensor *y;
+} Sum;
+
+static void sum_microbatch(void *context, int item, int thread) {
+    (void)thread;
+    const Sum *sum = context;
+    sum->pass->kernels->sum(layer_input(sum->a, item).data, layer_input(sum->b, item).data,
+        layer_output(sum->y, item).data,
+        shape_element_count(sum->y->shape) * (size_t)sum->pass->batch->lanes);
+}
+
+void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y) {
+    Sum sum = {.pass = pass, .a = a, .b = b, .y = y};
+    threads_run(pass->threads, pass->batch->local_count, sum_microbatch, &sum);
+}
+
 int layer_rows_per_item(const Pass *pass, int rows) {
     int threads = threads_count(pass->threads);
     if (threads == 1) return rows;

@@ -21,6 +21,12 @@ void KERNEL(relu_backward)(const float *y, const float *dy, float *dx, size_t n)
     for (; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
 }
 
+void KERNEL(sum)(const float *a, const float *b, float *y, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) store(y + i, load(a + i) + load(b + i));
+    for (; i < n; i++) y[i] = a[i] + b[i];
+}
+
 void KERNEL(add)(float *sum, const float *term, size_t n) {
     size_t i = 0;
     for (; i + WIDTH <= n; i += WIDTH) store(sum + i, load(sum + i) + load(term + i));

@@ -152,6 +152,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(norm_input_gradient)                                                                     \
     ENTRY(relu_forward)                                                                            \
     ENTRY(relu_backward)                                                                           \
+    ENTRY(sum)                                                                                     \
     ENTRY(add)                                                                                     \
     ENTRY(scale)                                                                                   \
     ENTRY(sum_of_squares)                                                                          \

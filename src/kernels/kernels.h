@@ -90,6 +90,8 @@ typedef struct Kernels {
     void (*relu_forward)(const float *x, float *y, size_t n);
     /* dx = y > 0 ? dy : 0; a NaN in dy stays where y > 0. dx may be dy. */
     void (*relu_backward)(const float *y, const float *dy, float *dx, size_t n);
+    /* y = a + b. y may be a or b. */
+    void (*sum)(const float *a, const float *b, float *y, size_t n);
     /* sum += term. */
     void (*add)(float *sum, const float *term, size_t n);
     /* x *= factor. */

@@ -571,11 +571,13 @@ START_TEST(relu_keeps_nan_and_passes_gradients_where_positive) {
 }
 END_TEST
 
-START_TEST(add_and_scale_are_exact) {
+START_TEST(sums_and_scale_are_exact) {
     size_t n = lengths[_i];
     FOR_EACH_TABLE(kernels, lanes) {
-        float *sum = random_block(n), *term = random_block(n), *want = block(n);
+        float *sum = random_block(n), *term = random_block(n), *want = block(n), *y = block(n);
         for (size_t i = 0; i < n; i++) want[i] = sum[i] + term[i];
+        kernels->sum(sum, term, y, n);
+        assert_same_bits(y, want, n, "sum");
         kernels->add(sum, term, n);
         assert_same_bits(sum, want, n, "add");
         for (size_t i = 0; i < n; i++) want[i] = sum[i] * 0.3f;
@@ -584,6 +586,7 @@ START_TEST(add_and_scale_are_exact) {
         block_free(sum, n);
         block_free(term, n);
         block_free(want, n);
+        block_free(y, n);
     }
 }
 END_TEST
@@ -799,7 +802,7 @@ int main(void) {
     add_loop(suite, "norm sums", norm_sums_agree_with_a_plain_loop, 0, pixels);
     add_loop(suite, "norm gradient", norm_gradient_is_zero_in_lanes_without_samples, 0, pixels);
     add_loop(suite, "relu", relu_keeps_nan_and_passes_gradients_where_positive, 0, length_count);
-    add_loop(suite, "add", add_and_scale_are_exact, 0, length_count);
+    add_loop(suite, "add", sums_and_scale_are_exact, 0, length_count);
     add_loop(suite, "squares", sum_of_squares_is_a_double, 0, length_count);
     add_loop(suite, "finite", one_number_that_is_not_finite_is_found_anywhere, 0, length_count);
     add_loop(suite, "bytes", bytes_are_looked_up_for_valid_samples_only, 0, 1);

@@ -30,6 +30,14 @@ for job in "$source_folder"/jobs/*.yaml; do expect 0 "$lockstep" config "$job"; 
 
 expect 0 "$lockstep" summary "$source_folder/jobs/mnist-mlp-bn.yaml"
 has "Trained parameters: 536586" # 784*512 + 2*512 + 512*256 + 2*256 + 256*10 + 10
+expect 0 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 10}, relu], projection: [sequential: {name: s, layers: [linear: {out: 10}]}]}]}"
+has "0 (residual)                   [10]"
+has "  layers.0 (linear)            [10]                         70"
+has "  projection.s (sequential)    [10]"
+has "    0 (linear)                 [10]                         70"
+has "Trained parameters: 140"
+expect 78 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 5}]}]}"
+expect_text "residual '0': its layers give [5], its input is [6]"
 
 # A run from start to end; every class is told, and every test sample is counted once on any ranks.
 small=(--set data.train_count=3000 --set data.test_count=333 --set data.valid_split=0.1)
