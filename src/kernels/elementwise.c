@@ -5,10 +5,7 @@ enum { LANES_AT_ONCE = 4 };
 
 void KERNEL(relu_forward)(const float *x, float *y, size_t n) {
     size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) {
-        Vector v = load(x + i);
-        store(y + i, (Vector)((VectorInt)v & ~(v < broadcast(0.0f))));
-    }
+    for (; i + WIDTH <= n; i += WIDTH) store(y + i, rectified(load(x + i)));
     for (; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 

@@ -129,7 +129,10 @@ static float *table_row(const Call *call, int m, int row) {
 static KernelNorm norm_of(const Call *call, int m) {
     return (KernelNorm){.mean_high = table_row(call, m, MEAN_HIGH),
         .mean_low = table_row(call, m, MEAN_LOW),
-        .inverse_std = table_row(call, m, INVERSE_STD)};
+        .inverse_std = table_row(call, m, INVERSE_STD),
+        .scale = table_row(call, m, SCALE),
+        .shift = table_row(call, m, SHIFT),
+        .rectifies = call->self->rectifies};
 }
 
 static double *record_of(const Call *call, int scratch, int m) {
@@ -234,10 +237,11 @@ static void normalize(void *context, int index, int thread) {
     (void)thread;
     const Call *call = context;
     Item item = item_of(call, index);
+    const Tensor *addend = call->self->addend;
     call->pass->kernels->norm_forward(layer_input(call->x, item.m).data,
-        layer_output(call->y, item.m).data, norm_of(call, item.m), table_row(call, item.m, SCALE),
-        table_row(call, item.m, SHIFT), call->state->pixels, call->pass->batch->lanes, item.begin,
-        item.end);
+        addend == NULL ? NULL : layer_input(addend, item.m).data,
+        layer_output(call->y, item.m).data, norm_of(call, item.m), call->state->pixels,
+        call->pass->batch->lanes, item.begin, item.end);
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {

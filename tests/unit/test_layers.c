@@ -66,6 +66,7 @@ static const struct {
                   " {layers: [relu, batch_norm], projection: [batch_norm]}, relu]}, batch_norm]}, "
                   "relu, flatten, linear: {out: 2}]"},
     {"[6]", "[residual: {layers: [residual: {layers: [residual: {layers: [linear: {out: 6}]}]}]}]"},
+    {"[6]", "[residual: {layers: [linear: {out: 6}, residual: {layers: [flatten]}]}]"},
     {"[6]", "[linear: {out: 4}, log_softmax, flatten, relu, linear: {out: 3}]"},
     {"[6]", "[linear: {out: 4}, sequential: {layers: [log_softmax]}, relu, linear: {out: 3}]"},
 };
