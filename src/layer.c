@@ -119,6 +119,7 @@ typedef struct Sum {
     const Pass *pass;
     const Tensor *a, *b;
     Tensor *y;
+    int rectifies;
 } Sum;
 
 static void sum_microbatch(void *context, int item, int thread) {
@@ -126,11 +127,11 @@ static void sum_microbatch(void *context, int item, int thread) {
     const Sum *sum = context;
     sum->pass->kernels->sum(layer_input(sum->a, item).data, layer_input(sum->b, item).data,
         layer_output(sum->y, item).data,
-        shape_element_count(sum->y->shape) * (size_t)sum->pass->batch->lanes);
+        shape_element_count(sum->y->shape) * (size_t)sum->pass->batch->lanes, sum->rectifies);
 }
 
-void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y) {
-    Sum sum = {.pass = pass, .a = a, .b = b, .y = y};
+void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y, int rectifies) {
+    Sum sum = {.pass = pass, .a = a, .b = b, .y = y, .rectifies = rectifies};
     threads_run(pass->threads, pass->batch->local_count, sum_microbatch, &sum);
 }
 

@@ -124,6 +124,9 @@ typedef struct Layer {
      * of x, and of x itself where adds_input. */
     Sequence *sequences[LAYER_LISTS_MAX];
     int adds_input;
+    /* Work of its neighbours that it does along with its own, where its type takes it. */
+    int rectifies;        /* the relu next to it; set before configure */
+    const Tensor *addend; /* y gets this added, before a relu; dy then comes from behind the relu */
     SequenceSetup *setup; /* for layer_add_sequence */
     double multiply_adds; /* of one sample's forward pass; for the summary */
 } Layer;
@@ -147,6 +150,12 @@ struct LayerType {
     int is_view;          /* y is x under another shape: no memory, no work, and no call */
     int is_in_place;      /* y may overwrite x, and dx dy: nobody here needs x afterwards */
     int backward_reads_y; /* backward needs y, so the next layer may not overwrite it */
+    /* What saves passes over memory: a relu with such a neighbour becomes a view, and the neighbour
+     * has Layer.rectifies set: its forward takes max(x, 0) for x, or gives max(y, 0) for y, and its
+     * backward goes through that as well. A type takes at most one of the two. */
+    int is_relu;
+    int takes_relu_before, takes_relu_after;
+    int takes_addend; /* its forward adds Layer.addend, where that is set */
 
     /* Declare tensors and scratch, check the input's shape and give the output's. */
     Status (*configure)(Layer *self, Shape in, Shape *out);
@@ -196,8 +205,8 @@ void layer_fold_gradient(
 enum { LAYER_ROWS_TOGETHER = 24 };
 int layer_rows_per_item(const Pass *pass, int rows);
 
-/* Local. y = a + b, element by element, for all local microbatches; y may be a. */
-void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y);
+/* Local. y = a + b, or max(a + b, 0) if rectifies, for all local microbatches; y may be a or b. */
+void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y, int rectifies);
 
 /* Local. Microbatch m of activations as the kernels want it. */
 KernelInput layer_input(const Tensor *x, int m);

@@ -105,16 +105,17 @@ static void set_gradient(Plan *plan, Tensor *gradient, Shape shape, int slot) {
 
 static Gradient place_gradients(Sequence *sequence, Plan *plan, Gradient dy);
 
-/* Every sequence starts from dy; the last reader of dy may overwrite it. dx lies where the first
- * sequence's ends, unless that is dy itself. */
+/* Every sequence starts from dy, or dy through the layer's relu; the last reader may overwrite it.
+ * dx lies where the first sequence's ends, unless that is where it started. */
 static Gradient place_inner_gradients(Layer *layer, Plan *plan, Gradient dy) {
     int readers = term_count(layer);
     if (readers == 1) return place_gradients(layer->sequences[0], plan, dy);
     uint64_t in_use = plan->slots_in_use;
-    Gradient dx = {.slot = dy.slot, .is_kept = 1};
+    Gradient read = dy, dx = {.is_kept = 1};
+    if (layer->rectifies && dy.is_kept) read = (Gradient){.slot = take_slot(plan)};
     for (int list = 0; list < LAYER_LISTS_MAX; list++) {
         if (layer->sequences[list] == NULL) continue;
-        Gradient start = {.slot = dy.slot, .is_kept = dy.is_kept || --readers > 0};
+        Gradient start = {.slot = read.slot, .is_kept = --readers > 0 || read.is_kept};
         Gradient end = place_gradients(layer->sequences[list], plan, start);
         if (list == 0) dx = end;
     }

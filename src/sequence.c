@@ -20,14 +20,27 @@ static Status name_layer(Layer *layer, const char *prefix, int position) {
         layer->label, LAYER_PATH_BYTES - 1);
 }
 
+/* Which neighbour does relu `index` of a list along with its own work: rather the one behind, a
+ * pooling, say, that has fewer numbers to rectify. -1: none, or this is no relu. */
+static int relu_taker(const LayerList *list, int index) {
+    if (index < 0 || index >= list->count || !list->layers[index].type->is_relu) return -1;
+    if (index + 1 < list->count && list->layers[index + 1].type->takes_relu_before)
+        return index + 1;
+    if (index > 0 && list->layers[index - 1].type->takes_relu_after) return index - 1;
+    return -1;
+}
+
 static Status configure_layer(
-    Layer *layer, SequenceSetup *setup, const char *prefix, int position) {
+    Layer *layer, SequenceSetup *setup, const LayerList *list, const char *prefix, int position) {
+    layer->spec = &list->layers[position];
     layer->type = layer->spec->type;
     layer->index = (uint32_t)setup->layer_count++;
     layer->lanes = setup->lanes;
     layer->thread_count = setup->thread_count;
     layer->options = layer->spec->options;
-    layer->is_view = layer->type->is_view;
+    layer->is_view = layer->type->is_view || relu_taker(list, position) >= 0;
+    layer->rectifies =
+        relu_taker(list, position - 1) == position || relu_taker(list, position + 1) == position;
     layer->backward_reads_y = layer->type->backward_reads_y;
     layer->setup = setup;
     TRY(name_layer(layer, prefix, position));
@@ -49,10 +62,9 @@ Status sequence_create(Sequence **sequence_out, SequenceSetup *setup, const Laye
     sequence->activations[0].shape = in;
     for (int i = 0; i < list->count; i++) {
         Layer *layer = &sequence->layers[i];
-        layer->spec = &list->layers[i];
         layer->parent = parent;
         layer->in = sequence->activations[i].shape;
-        TRY(configure_layer(layer, setup, prefix, i));
+        TRY(configure_layer(layer, setup, list, prefix, i));
         sequence->activations[i + 1].shape = layer->out;
     }
     *out = sequence_output(sequence)->shape;

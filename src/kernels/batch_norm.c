@@ -131,8 +131,8 @@ INLINE DoubleVector passed(
 }
 
 /* The sums of dy and dy * (x - mean) over the pixels of the HALF lanes. */
-INLINE void add_products(const float *dy, const float *x, const HalfChannel *channel,
-    int rectifies, int pixels, int lanes, DoubleVector *sum, DoubleVector *product) {
+INLINE void add_products(const float *dy, const float *x, const HalfChannel *channel, int rectifies,
+    int pixels, int lanes, DoubleVector *sum, DoubleVector *product) {
     DoubleVector sums[CHAINS] = {{0}}, products[CHAINS] = {{0}};
     int p = 0;
     for (; p + CHAINS <= pixels; p += CHAINS) {
@@ -210,9 +210,9 @@ void KERNEL(norm_input_gradient)(const float *dy, const float *x, float *dx, Ker
     const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes, int valid, int begin,
     int end) {
     if (norm.rectifies)
-        gradient_of_input(dy, x, dx, norm, 1, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin,
-            end);
+        gradient_of_input(
+            dy, x, dx, norm, 1, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin, end);
     else
-        gradient_of_input(dy, x, dx, norm, 0, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin,
-            end);
+        gradient_of_input(
+            dy, x, dx, norm, 0, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin, end);
 }

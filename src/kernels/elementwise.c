@@ -18,10 +18,23 @@ void KERNEL(relu_backward)(const float *y, const float *dy, float *dx, size_t n)
     for (; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
 }
 
-void KERNEL(sum)(const float *a, const float *b, float *y, size_t n) {
+INLINE void add_up(const float *a, const float *b, float *y, size_t n, int rectifies) {
     size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) store(y + i, load(a + i) + load(b + i));
-    for (; i < n; i++) y[i] = a[i] + b[i];
+    for (; i + WIDTH <= n; i += WIDTH) {
+        Vector z = load(a + i) + load(b + i);
+        store(y + i, rectifies ? rectified(z) : z);
+    }
+    for (; i < n; i++) {
+        float z = a[i] + b[i];
+        y[i] = rectifies && z < 0.0f ? 0.0f : z;
+    }
+}
+
+void KERNEL(sum)(const float *a, const float *b, float *y, size_t n, int rectifies) {
+    if (rectifies)
+        add_up(a, b, y, n, 1);
+    else
+        add_up(a, b, y, n, 0);
 }
 
 void KERNEL(add)(float *sum, const float *term, size_t n) {

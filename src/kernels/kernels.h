@@ -95,8 +95,8 @@ typedef struct Kernels {
     void (*relu_forward)(const float *x, float *y, size_t n);
     /* dx = y > 0 ? dy : 0; a NaN in dy stays where y > 0. dx may be dy. */
     void (*relu_backward)(const float *y, const float *dy, float *dx, size_t n);
-    /* y = a + b. y may be a or b. */
-    void (*sum)(const float *a, const float *b, float *y, size_t n);
+    /* y = a + b, or z = a + b and y = z < 0 ? 0 : z if rectifies. y may be a or b. */
+    void (*sum)(const float *a, const float *b, float *y, size_t n, int rectifies);
     /* sum += term. */
     void (*add)(float *sum, const float *term, size_t n);
     /* x *= factor. */

@@ -97,8 +97,9 @@ typedef struct Call {
     const State *state;
     const Pass *pass;
     const Tensor *x, *dy;
-    Tensor *y;  /* or dx */
-    int chunks; /* items per microbatch: ranges of channels */
+    Tensor *y;     /* or dx */
+    int rectifies; /* do the relu that follows, or its backward pass */
+    int chunks;    /* items per microbatch: ranges of channels */
 } Call;
 
 /* What one item does: channels [begin, end) of microbatch m. */
@@ -132,7 +133,7 @@ static KernelNorm norm_of(const Call *call, int m) {
         .inverse_std = table_row(call, m, INVERSE_STD),
         .scale = table_row(call, m, SCALE),
         .shift = table_row(call, m, SHIFT),
-        .rectifies = call->self->rectifies};
+        .rectifies = call->rectifies};
 }
 
 static double *record_of(const Call *call, int scratch, int m) {
@@ -246,6 +247,7 @@ static void normalize(void *context, int index, int thread) {
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     Call call = {.self = self, .state = self->state, .pass = pass, .x = x, .y = y};
+    call.rectifies = self->rectifies;
     if (pass->uses_batch_statistics)
         use_batch_statistics(self, &call);
     else
@@ -279,7 +281,7 @@ static void input_gradient(void *context, int index, int thread) {
     Item item = item_of(call, index);
     call->pass->kernels->norm_input_gradient(layer_input(call->dy, item.m).data,
         layer_input(call->x, item.m).data, layer_output(call->y, item.m).data,
-        norm_of(call, item.m), table_row(call, item.m, SCALE), table_row(call, item.m, MEAN_DY),
+        norm_of(call, item.m), table_row(call, item.m, MEAN_DY),
         table_row(call, item.m, MEAN_DY_XHAT), call->state->pixels, call->pass->batch->lanes,
         item.valid, item.begin, item.end);
 }
@@ -289,6 +291,7 @@ static void backward(
     (void)y;
     const State *state = self->state;
     Call call = {.self = self, .state = state, .pass = pass, .x = x, .dy = dy, .y = dx};
+    call.rectifies = self->rectifies && self->addend == NULL;
     int channels = state->channels;
     size_t stride = self->scratch[state->leaves].stride;
     run(&call, take_gradient_sums);
@@ -318,6 +321,8 @@ const LayerType layer_batch_norm = {
     .options = options,
     .options_bytes = sizeof(Options),
     .state_bytes = sizeof(State),
+    .takes_relu_after = 1,
+    .takes_addend = 1,
     .configure = configure,
     .forward = forward,
     .backward = backward,

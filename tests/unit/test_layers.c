@@ -67,6 +67,10 @@ static const struct {
                   "relu, flatten, linear: {out: 2}]"},
     {"[6]", "[residual: {layers: [residual: {layers: [residual: {layers: [linear: {out: 6}]}]}]}]"},
     {"[6]", "[residual: {layers: [linear: {out: 6}, residual: {layers: [flatten]}]}]"},
+    {"[6]", "[residual: {layers: [linear: {out: 6}, residual: {layers: [linear: {out: 6}, "
+            "batch_norm]}, relu]}, linear: {out: 2}]"},
+    {"[6]", "[residual: {layers: [linear: {out: 4}, residual: {layers: [linear: {out: 4}]}, relu],"
+            " projection: [linear: {out: 4}, batch_norm, relu]}, relu]"},
     {"[6]", "[linear: {out: 4}, log_softmax, flatten, relu, linear: {out: 3}]"},
     {"[6]", "[linear: {out: 4}, sequential: {layers: [log_softmax]}, relu, linear: {out: 3}]"},
 };
@@ -296,6 +300,47 @@ START_TEST(gradients_take_turns_in_three_buffers) {
 }
 END_TEST
 
+/* Pairs of networks that compute the same: with a relu that a neighbour does, and with a view in
+ * between, so that the relu is on its own. */
+static const struct {
+    const char *input, *together, *apart;
+} fused[] = {
+    {"[6]", "[batch_norm, relu, linear: {out: 3}]",
+        "[batch_norm, flatten, relu, linear: {out: 3}]"},
+    {"[3, 2, 2]", "[batch_norm, relu]", "[batch_norm, sequential: {layers: [relu]}]"},
+    {"[6]", "[linear: {out: 6}, residual: {layers: [linear: {out: 6}, relu]}, relu]",
+        "[linear: {out: 6}, residual: {layers: [linear: {out: 6}, relu]}, flatten, relu]"},
+    {"[6]", "[linear: {out: 6}, residual: {layers: [linear: {out: 6}, batch_norm]}, relu]",
+        "[linear: {out: 6}, residual: {layers: [linear: {out: 6}, batch_norm, flatten]}, flatten, "
+        "relu]"},
+    {"[6]", "[residual: {layers: [linear: {out: 4}, batch_norm], projection: [linear: {out: 4}]}]",
+        "[residual: {layers: [linear: {out: 4}, batch_norm, flatten], projection: [linear: {out: "
+        "4}]}]"},
+};
+
+START_TEST(a_relu_that_a_neighbour_does_changes_nothing) {
+    Harness together, apart;
+    create(&together, fused[_i].together, fused[_i].input, 2);
+    create(&apart, fused[_i].apart, fused[_i].input, 1);
+    ck_assert_uint_le(together.network->activation_bytes, apart.network->activation_bytes);
+    copy_parameters(&apart, &together);
+    check_same_results(&together, &apart);
+}
+END_TEST
+
+START_TEST(a_relu_that_a_neighbour_does_takes_no_memory) {
+    Harness with, without;
+    create(&with, "[batch_norm, relu, log_softmax, relu, batch_norm]", "[6]", 1);
+    create(&without, "[batch_norm, log_softmax, relu, batch_norm]", "[6]", 1);
+    ck_assert_int_eq(with.network->layers[1]->is_view, 1);
+    ck_assert_int_eq(with.network->layers[0]->rectifies, 1);
+    ck_assert_int_eq(with.network->layers[3]->is_view, 0);
+    ck_assert_uint_eq(with.network->activation_bytes, without.network->activation_bytes);
+    harness_free(&with);
+    harness_free(&without);
+}
+END_TEST
+
 static const struct {
     const char *layers, *message;
 } refused[] = {
@@ -412,6 +457,9 @@ int main(void) {
     tcase_add_test(within, tensors_are_named_as_pytorch_names_them);
     tcase_add_test(within, layers_draw_other_numbers_wherever_they_are);
     tcase_add_test(within, gradients_take_turns_in_three_buffers);
+    tcase_add_loop_test(
+        within, a_relu_that_a_neighbour_does_changes_nothing, 0, sizeof fused / sizeof *fused);
+    tcase_add_test(within, a_relu_that_a_neighbour_does_takes_no_memory);
     tcase_add_loop_test(
         within, what_cannot_be_built_is_refused_with_its_name, 0, sizeof refused / sizeof *refused);
     tcase_add_test(single, relu_keeps_nan);
