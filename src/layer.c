@@ -114,6 +114,14 @@ void layer_fold_gradient(
     }
 }
 
+void layer_combine(const Pass *pass, int group, int length, ReducerMerge merge, double *records,
+    double *grouped, double *total) {
+    int before = profile_switch(pass->profile, PROFILE_COMBINE);
+    pass->reducer->combine(
+        pass->reducer, pass->batch, group, length, merge, records, grouped, total);
+    profile_switch(pass->profile, before);
+}
+
 /* What the threads add. */
 typedef struct Sum {
     const Pass *pass;

@@ -10,6 +10,7 @@
 #include "src/batch.h"
 #include "src/kernels/kernels.h"
 #include "src/option.h"
+#include "src/profile.h"
 #include "src/reducer.h"
 #include "src/rng.h"
 #include "src/shape.h"
@@ -36,6 +37,7 @@ typedef struct Pass {
     const Kernels *kernels;
     Threads *threads;
     Reducer *reducer;
+    Profile *profile; /* NULL: nobody asks where the time goes */
     float *const
         *gradients; /* [batch->node_count]: a block of all parameters' gradients per node */
     uint64_t seed;
@@ -204,6 +206,10 @@ void layer_fold_gradient(
  * a multiple of LAYER_ROWS_TOGETHER that gives every thread two items. */
 enum { LAYER_ROWS_TOGETHER = 24 };
 int layer_rows_per_item(const Pass *pass, int rows);
+
+/* Collective: Reducer.combine of the pass (see reducer.h), over groups of `group` microbatches. */
+void layer_combine(const Pass *pass, int group, int length, ReducerMerge merge, double *records,
+    double *grouped, double *total);
 
 /* Local. y = a + b, or max(a + b, 0) if rectifies, for all local microbatches; y may be a or b. */
 void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y, int rectifies);

@@ -104,7 +104,9 @@ void sequence_forward(Sequence *sequence, const Pass *pass) {
     for (int i = 0; i < sequence->layer_count; i++) {
         Layer *layer = &sequence->layers[i];
         if (layer->is_view) continue;
+        int before = profile_switch(pass->profile, profile_slot(layer->index, PROFILE_FORWARD));
         layer->type->forward(layer, pass, &sequence->activations[i], &sequence->activations[i + 1]);
+        profile_switch(pass->profile, before);
     }
 }
 
@@ -126,8 +128,10 @@ void sequence_backward(Sequence *sequence, const Pass *pass, int wants_input) {
         Tensor dx = sequence->gradients[i];
         if (layer->is_view) continue;
         if (i == first && !wants_input) dx.data = NULL;
+        int before = profile_switch(pass->profile, profile_slot(layer->index, PROFILE_BACKWARD));
         layer->type->backward(layer, pass, &sequence->activations[i], &sequence->activations[i + 1],
             &sequence->gradients[i + 1], &dx);
+        profile_switch(pass->profile, before);
     }
 }
 

@@ -213,9 +213,8 @@ static void use_batch_statistics(Layer *self, Call *call) {
     double *total = record_of(call, state->total, 0);
     int channels = state->channels, count = pass->batch->local_count;
     run(call, take_moments);
-    pass->reducer->combine(pass->reducer, pass->batch, group_of(self, pass), record_length(state),
-        merge_moments, record_of(call, state->records, 0), record_of(call, state->grouped, 0),
-        total);
+    layer_combine(pass, group_of(self, pass), record_length(state), merge_moments,
+        record_of(call, state->records, 0), record_of(call, state->grouped, 0), total);
     for (int m = 0; m < count; m++) {
         const double *grouped = record_of(call, state->grouped, m);
         set_statistics(call, m, grouped + 1, grouped + 1 + channels, grouped[0]);
@@ -301,9 +300,8 @@ static void backward(
         layer_fold_gradient(self, pass, state->bias, leaves + channels, stride);
     }
     if (dx->data == NULL) return;
-    pass->reducer->combine(pass->reducer, pass->batch, group_of(self, pass), record_length(state),
-        reducer_merge_sum, record_of(&call, state->records, 0), record_of(&call, state->grouped, 0),
-        NULL);
+    layer_combine(pass, group_of(self, pass), record_length(state), reducer_merge_sum,
+        record_of(&call, state->records, 0), record_of(&call, state->grouped, 0), NULL);
     for (int m = 0; m < pass->batch->local_count; m++) {
         const double *sums = record_of(&call, state->grouped, m);
         for (int c = 0; c < channels; c++) {

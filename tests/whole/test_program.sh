@@ -59,6 +59,21 @@ expect 0 ranks 2 eval "$folder/run/best.h5" --mode train
 has "train mode"
 cmp -s "$folder/one" "$folder/out" && fail "--mode train has no effect"
 
+# --profile: a row for every layer, parts that add up to the whole, and the same bits.
+profiled=("${small[@]}" --set train.epochs=1
+    --set "model.layers=[flatten, linear: {out: 32}, residual: {layers: [linear: {out: 32}, batch_norm]}, relu, linear: {out: 10}]")
+expect 0 ranks 2 train "${profiled[@]}" --out "$folder/plain" --progress lines
+if grep -q profile "$folder/out"; then fail "a profile that nobody asked for"; fi
+expect 0 ranks 2 train "${profiled[@]}" --out "$folder/profiled" --progress lines --profile
+expect_same "$folder/plain/latest.h5" "$folder/profiled/latest.h5"
+has "profile of 43 steps, rank 0: "
+for row in "0 (flatten)" "1 (linear)" "2 (residual)" "2.layers.0 (linear)" "2.layers.1 (batch_norm)" "3 (relu)" \
+    "4 (linear)" loading loss "batch-norm communication" "gradient exchange and optimizer" other; do
+    [ "$(grep -cF -- "$row  " "$folder/out")" = 1 ] || { cat "$folder/out"; fail "not one row of '$row'"; }
+done
+awk '/^ms per step/ { rows = 1; next } rows { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9.]+%$/) sum += $i; n++ }
+    END { exit !(n >= 12 && sum > 98.5 && sum < 101.5) }' "$folder/out" || { cat "$folder/out"; fail "shares do not add up"; }
+
 # A checkpoint of another model is refused by name.
 expect 65 "$lockstep" eval "$folder/run/best.h5" "$source_folder/jobs/mnist-mlp-bn.yaml" --set data.format=synthetic
 # A loss that is not finite ends the run with code 3 and leaves the checkpoint.
