@@ -369,6 +369,28 @@ START_TEST(what_cannot_be_built_is_refused_with_its_name) {
 }
 END_TEST
 
+START_TEST(every_allocation_of_a_network_may_fail) {
+    char text[1024];
+    Job job;
+    Network *network = NULL;
+    Status status = STATUS_NO_MEMORY;
+    long n = 1;
+    snprintf(text, sizeof text, "model: {input: [6], layers: %s}\n", nested[8].layers);
+    ck_assert_int_eq(job_file_parse(&job, "faults", text, NULL, 0), STATUS_OK);
+    for (; status != STATUS_OK; n++) {
+        size_t blocks = memory_in_use();
+        status_arm_fault(n, 0);
+        status = network_create(&network, &job.network, 4, 1, 1);
+        status_arm_fault(0, 0);
+        ck_assert(status == STATUS_OK || status == STATUS_NO_MEMORY);
+        network_free(network);
+        ck_assert_uint_eq(memory_in_use(), blocks);
+    }
+    ck_assert_int_gt(n, 20);
+    job_free(&job);
+}
+END_TEST
+
 /* ---- single layers ---- */
 
 START_TEST(relu_keeps_nan) {
@@ -462,6 +484,7 @@ int main(void) {
     tcase_add_test(within, a_relu_that_a_neighbour_does_takes_no_memory);
     tcase_add_loop_test(
         within, what_cannot_be_built_is_refused_with_its_name, 0, sizeof refused / sizeof *refused);
+    tcase_add_test(within, every_allocation_of_a_network_may_fail);
     tcase_add_test(single, relu_keeps_nan);
     tcase_add_test(single, weights_start_within_pytorchs_bounds);
     tcase_add_test(single, evaluation_changes_no_running_statistic);
