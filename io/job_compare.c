@@ -45,37 +45,38 @@ static int changes_what_is_trained(const char *key) {
     return 0;
 }
 
-/* A layer's name; its number if it has none. */
-static const char *label_of(const LayerSpec *layer, int index, char text[LAYER_NAME_BYTES]) {
-    if (layer->label[0] != '\0') return layer->label;
-    snprintf(text, LAYER_NAME_BYTES, "%d", index);
-    return text;
-}
+static Status compare_lists(
+    TextBuilder *out, const char *path, const LayerList *before, const LayerList *now);
 
 static Status compare_layer(
-    TextBuilder *out, int index, const LayerSpec *before, const LayerSpec *now) {
-    char prefix[48], texts[2][LAYER_NAME_BYTES];
+    TextBuilder *out, const char *path, int index, const LayerSpec *before, const LayerSpec *now) {
+    char prefix[JOB_PATH_BYTES], texts[2][LAYER_NAME_BYTES], inner[JOB_PATH_BYTES + 64];
     const char *type_before = before == NULL ? "(no layer)" : before->type->name;
     const char *type_now = now == NULL ? "(no layer)" : now->type->name;
-    snprintf(prefix, sizeof prefix, "model.layers.%d.", index);
+    snprintf(prefix, sizeof prefix, "%s.%d.", path, index);
     if (strcmp(type_before, type_now) != 0) {
-        text_builder_print(out, "model.layers.%d: %s -> %s\n", index, type_before, type_now);
+        text_builder_print(out, "%s.%d: %s -> %s\n", path, index, type_before, type_now);
         return STATUS_OK;
     }
-    const char *label_before = label_of(before, index, texts[0]);
-    const char *label_now = label_of(now, index, texts[1]);
+    const char *label_before = job_layer_label(before, index, texts[0]);
+    const char *label_now = job_layer_label(now, index, texts[1]);
     if (strcmp(label_before, label_now) != 0)
         text_builder_print(out, "%sname: %s -> %s\n", prefix, label_before, label_now);
     const Option *option = now->type->options;
     for (int is_different = 0; option != NULL && option->key != NULL; option++)
         TRY(compare_option(out, prefix, option, before->options, now->options, &is_different));
+    for (int list = 0; now->type->lists[list].key != NULL; list++) {
+        snprintf(inner, sizeof inner, "%s%s", prefix, now->type->lists[list].key);
+        TRY(compare_lists(out, inner, &before->lists[list], &now->lists[list]));
+    }
     return STATUS_OK;
 }
 
-static Status compare_layers(TextBuilder *out, const NetworkSpec *before, const NetworkSpec *now) {
-    for (int i = 0; i < before->layer_count || i < now->layer_count; i++)
-        TRY(compare_layer(out, i, i < before->layer_count ? &before->layers[i] : NULL,
-            i < now->layer_count ? &now->layers[i] : NULL));
+static Status compare_lists(
+    TextBuilder *out, const char *path, const LayerList *before, const LayerList *now) {
+    for (int i = 0; i < before->count || i < now->count; i++)
+        TRY(compare_layer(out, path, i, i < before->count ? &before->layers[i] : NULL,
+            i < now->count ? &now->layers[i] : NULL));
     return STATUS_OK;
 }
 
@@ -86,7 +87,7 @@ static Status compare(TextBuilder *out, const Job *before, const Job *now, int *
         if (is_different && changes_what_is_trained(option->key)) *is_same_run = 0;
     }
     size_t bytes = out->bytes;
-    TRY(compare_layers(out, &before->network, &now->network));
+    TRY(compare_lists(out, "model.layers", &before->network.list, &now->network.list));
     if (out->bytes != bytes) *is_same_run = 0;
     return STATUS_OK;
 }

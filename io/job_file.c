@@ -58,11 +58,12 @@ static Status fill_job(JobReader *reader, const YamlNode *root) {
     JobScope scope = {.table = job_options(),
         .values = reader->job,
         .prefix = "",
-        .extra_key = "model.layers",
+        .extra_keys = {"model.layers"},
         .place = root->place};
     const YamlNode *model = yaml_tree_find(root, "model");
     TRY(job_scope_read(reader, &scope, root));
-    TRY(job_layers_read(reader, scope.extra, model == NULL ? root->place : model->key_place));
+    TRY(job_layers_read(reader, &reader->job->network.list, scope.extras[0], "model.layers",
+        model == NULL ? root->place : model->key_place));
     return job_check(reader, &scope);
 }
 

@@ -1,11 +1,21 @@
-/* job_layers.c - the list of layers; see job_reader.h. */
+/* job_layers.c - lists of layers, and those within their layers; see job_reader.h. */
 #include "io/job_reader.h"
 #include "io/suggest.h"
 #include "io/utf8.h"
 #include "src/memory.h"
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Print where something stands; what finds no room is cut. */
+static void print_path(char path[JOB_PATH_BYTES], const char *format, ...) PRINTF_LIKE(2, 3);
+static void print_path(char path[JOB_PATH_BYTES], const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(path, JOB_PATH_BYTES, format, arguments);
+    va_end(arguments);
+}
 
 static void tell_unknown_layer(
     JobReader *reader, JobPlace place, const char *path, const char *word) {
@@ -42,7 +52,7 @@ static void read_label(
     JobReader *reader, LayerSpec *layer, const YamlNode *node, const char *prefix) {
     char path[JOB_PATH_BYTES], found[JOB_FOUND_BYTES];
     if (node == NULL || node->kind == YAML_IS_REFUSED) return;
-    snprintf(path, sizeof path, "%sname", prefix);
+    print_path(path, "%sname", prefix);
     if (node->kind == YAML_IS_SCALAR && is_label(node->text))
         snprintf(layer->label, LAYER_NAME_BYTES, "%s", node->text);
     else
@@ -51,39 +61,64 @@ static void read_label(
             LAYER_NAME_BYTES - 1, job_value_found(node, found));
 }
 
+static void tell_wrong_options(
+    JobReader *reader, const LayerSpec *layer, const YamlNode *options, const char *path) {
+    char found[JOB_FOUND_BYTES];
+    if (layer->type->lists[0].key != NULL)
+        job_problems_add(&reader->problems, options->place, path,
+            "%s wants its options as {%s: [...]}, got %s", layer->type->name,
+            layer->type->lists[0].key, job_value_found(options, found));
+    else
+        job_problems_add(&reader->problems, options->place, path,
+            "%s wants its options as {key: value}, got %s", layer->type->name,
+            job_value_found(options, found));
+}
+
+/* The lists of layers that a layer holds; `nodes` are what was given for them. */
+static Status read_inner_lists(JobReader *reader, LayerSpec *layer, const YamlNode *const *nodes,
+    JobPlace place, const char *prefix) {
+    const LayerListOption *option = layer->type->lists;
+    for (int list = 0; option[list].key != NULL; list++) {
+        char path[JOB_PATH_BYTES];
+        if (nodes[list] == NULL && option[list].is_optional) continue;
+        print_path(path, "%s%s", prefix, option[list].key);
+        TRY(job_layers_read(reader, &layer->lists[list], nodes[list], path, place));
+    }
+    return STATUS_OK;
+}
+
 static Status read_options(JobReader *reader, LayerSpec *layer, const YamlNode *options,
     JobPlace place, const char *path, const YamlNode **name) {
     static const Option none[] = {{.key = NULL}};
-    char found[JOB_FOUND_BYTES], prefix[48];
-    snprintf(prefix, sizeof prefix, "%s.", path);
+    char prefix[JOB_PATH_BYTES];
+    int list_count = 0;
+    print_path(prefix, "%s.", path);
     TRY(memory_allocate(&layer->options, 1, layer->type->options_bytes, "options of a layer"));
     JobScope scope = {.table = layer->type->options == NULL ? none : layer->type->options,
         .values = layer->options,
         .prefix = prefix,
-        .extra_key = "name",
         .place = place};
+    for (; layer->type->lists[list_count].key != NULL; list_count++)
+        scope.extra_keys[list_count] = layer->type->lists[list_count].key;
+    scope.extra_keys[list_count] = "name";
     int is_map = options != NULL && options->kind == YAML_IS_MAP;
     if (options != NULL && options->kind == YAML_IS_REFUSED) return STATUS_OK;
     if (options != NULL && !is_map && !yaml_tree_is_empty(options)) {
-        job_problems_add(&reader->problems, options->place, path,
-            "%s wants its options as {key: value}, got %s", layer->type->name,
-            job_value_found(options, found));
+        tell_wrong_options(reader, layer, options, path);
         return STATUS_OK;
     }
     TRY(job_scope_read(reader, &scope, is_map ? options : NULL));
-    *name = scope.extra;
-    read_label(reader, layer, scope.extra, prefix);
-    return STATUS_OK;
+    *name = scope.extras[list_count];
+    read_label(reader, layer, *name, prefix);
+    return read_inner_lists(reader, layer, scope.extras, place, prefix);
 }
 
 /* One item: a word, or a mapping of one word to its options. *name is where it got its label. */
-static Status read_layer(
-    JobReader *reader, int index, const YamlNode *item, const YamlNode **name) {
-    char path[40], found[JOB_FOUND_BYTES];
-    LayerSpec *layer = &reader->job->network.layers[index];
+static Status read_layer(JobReader *reader, LayerSpec *layer, const YamlNode *item,
+    const char *path, const YamlNode **name) {
+    char found[JOB_FOUND_BYTES];
     const YamlNode *first = item->first;
     int is_map = item->kind == YAML_IS_MAP && first != NULL;
-    snprintf(path, sizeof path, "model.layers.%d", index);
     if (item->kind == YAML_IS_REFUSED) return STATUS_OK;
     if (!is_map && (item->kind != YAML_IS_SCALAR || yaml_tree_is_empty(item))) {
         job_problems_add(&reader->problems, item->place, path,
@@ -103,23 +138,23 @@ static Status read_layer(
     return STATUS_OK;
 }
 
-/* The prefix of a layer's tensors. */
-static const char *label_of(const LayerSpec *layer, int index, char text[LAYER_NAME_BYTES]) {
+const char *job_layer_label(const LayerSpec *layer, int position, char text[LAYER_NAME_BYTES]) {
     if (layer->label[0] != '\0') return layer->label;
-    snprintf(text, LAYER_NAME_BYTES, "%d", index);
+    snprintf(text, LAYER_NAME_BYTES, "%d", position);
     return text;
 }
 
-static void check_label(JobReader *reader, int index, const YamlNode *name) {
-    const NetworkSpec *network = &reader->job->network;
-    const char *label = network->layers[index].label;
-    for (int other = 0; other < network->layer_count; other++) {
-        char text[LAYER_NAME_BYTES], path[48];
-        const LayerSpec *layer = &network->layers[other];
+static void check_label(JobReader *reader, const LayerList *list, int index, const YamlNode *name,
+    const char *list_path) {
+    const char *label = list->layers[index].label;
+    for (int other = 0; other < list->count; other++) {
+        char text[LAYER_NAME_BYTES], path[JOB_PATH_BYTES];
+        const LayerSpec *layer = &list->layers[other];
         int is_later_name = other > index && layer->label[0] != '\0'; /* told there */
-        if (other == index || is_later_name || strcmp(label, label_of(layer, other, text)) != 0)
+        if (other == index || is_later_name ||
+            strcmp(label, job_layer_label(layer, other, text)) != 0)
             continue;
-        snprintf(path, sizeof path, "model.layers.%d.name", index);
+        print_path(path, "%s.%d.name", list_path, index);
         job_problems_add(&reader->problems, name->place, path,
             "\"%s\" is already the name of layer %d%s", label, other,
             layer->label[0] == '\0' ? ", which has no other" : "");
@@ -127,40 +162,44 @@ static void check_label(JobReader *reader, int index, const YamlNode *name) {
     }
 }
 
-static Status read_list(JobReader *reader, const YamlNode *list, int count) {
-    NetworkSpec *network = &reader->job->network;
+static Status read_items(
+    JobReader *reader, LayerList *list, const YamlNode *node, int count, const char *list_path) {
     const YamlNode **names = NULL;
-    TRY(MEMORY_ALLOCATE(&network->layers, (size_t)count, "layers"));
-    network->layer_count = count;
+    TRY(MEMORY_ALLOCATE(&list->layers, (size_t)count, "layers"));
+    list->count = count;
     TRY(MEMORY_ALLOCATE(&names, (size_t)count, "names of layers"));
     Status status = STATUS_OK;
-    const YamlNode *item = list->first;
-    for (int i = 0; i < count && status == STATUS_OK; i++, item = item->next)
-        status = read_layer(reader, i, item, &names[i]);
+    const YamlNode *item = node->first;
+    for (int i = 0; i < count && status == STATUS_OK; i++, item = item->next) {
+        char path[JOB_PATH_BYTES];
+        print_path(path, "%s.%d", list_path, i);
+        status = read_layer(reader, &list->layers[i], item, path, &names[i]);
+    }
     for (int i = 0; i < count && status == STATUS_OK; i++)
-        if (network->layers[i].label[0] != '\0') check_label(reader, i, names[i]);
+        if (list->layers[i].label[0] != '\0') check_label(reader, list, i, names[i], list_path);
     memory_free(names);
     return status;
 }
 
-Status job_layers_read(JobReader *reader, const YamlNode *list, JobPlace place) {
+Status job_layers_read(
+    JobReader *reader, LayerList *list, const YamlNode *node, const char *path, JobPlace place) {
     char found[JOB_FOUND_BYTES];
-    if (list == NULL) {
-        job_problems_add(&reader->problems, place, "model.layers",
-            "must be given: the list of layers, first to last");
+    if (node == NULL) {
+        job_problems_add(
+            &reader->problems, place, path, "must be given: the list of layers, first to last");
         return STATUS_OK;
     }
-    if (list->kind == YAML_IS_REFUSED) return STATUS_OK;
-    if (list->kind != YAML_IS_LIST || list->first == NULL) {
-        job_problems_add(&reader->problems, list->place, "model.layers",
-            "wants a list of layers, got %s", job_value_found(list, found));
+    if (node->kind == YAML_IS_REFUSED) return STATUS_OK;
+    if (node->kind != YAML_IS_LIST || node->first == NULL) {
+        job_problems_add(&reader->problems, node->place, path, "wants a list of layers, got %s",
+            job_value_found(node, found));
         return STATUS_OK;
     }
-    long count = yaml_tree_count(list);
+    long count = yaml_tree_count(node);
     if (count > JOB_LAYERS_MAX) {
-        job_problems_add(&reader->problems, list->place, "model.layers",
-            "has %ld layers; at most %d", count, JOB_LAYERS_MAX);
+        job_problems_add(&reader->problems, node->place, path, "has %ld layers; at most %d", count,
+            JOB_LAYERS_MAX);
         return STATUS_OK;
     }
-    return read_list(reader, list, (int)count);
+    return read_items(reader, list, node, (int)count, path);
 }

@@ -1,6 +1,7 @@
 /* job_overlay.c - see job_overlay.h. */
 #include "io/job_overlay.h"
 #include "io/utf8.h"
+#include "src/layer.h"
 #include "src/memory.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -145,10 +146,22 @@ static Status merge(Overlay *overlay, YamlNode *node, const YamlNode *value) {
     return STATUS_OK;
 }
 
+/* Whether some layer has a list of layers under this key. */
+static int is_list_key(const char *key, size_t bytes) {
+    for (const LayerType *const *type = layer_types(); *type != NULL; type++)
+        for (const LayerListOption *list = (*type)->lists; list->key != NULL; list++)
+            if (strlen(list->key) == bytes && memcmp(list->key, key, bytes) == 0) return 1;
+    return 0;
+}
+
+/* "model.layers." or "model.layers.0.projection.", which ends before `end`. */
 static int is_layer_list(const char *path, const char *end) {
     static const char layers[] = "model.layers.";
-    return (size_t)(end - path) == sizeof layers - 1 &&
-           strncmp(path, layers, sizeof layers - 1) == 0;
+    size_t bytes = sizeof layers - 1;
+    if ((size_t)(end - path) < bytes || strncmp(path, layers, bytes) != 0) return 0;
+    const char *word = end - 1;
+    while (word > path && word[-1] != '.') word--;
+    return end == path + bytes || is_list_key(word, (size_t)(end - 1 - word));
 }
 
 static Status walk(Overlay *overlay, YamlNode *node) {

@@ -53,20 +53,25 @@ static void describe_option(const Option *option, char text[COMMENT_BYTES]) {
 }
 
 /* The options of a layer's type, above the first layer of that type. */
-static void print_layer_docs(TextBuilder *builder, const LayerType *type) {
+static void print_layer_docs(TextBuilder *builder, const LayerType *type, int indent) {
     char text[COMMENT_BYTES], line[COMMENT_BYTES + 64];
     snprintf(line, sizeof line, "%s: %s", type->name, type->summary);
-    print_comment(builder, 2 * INDENT, line);
+    print_comment(builder, indent, line);
     for (const Option *option = type->options; option != NULL && option->key != NULL; option++) {
         describe_option(option, text);
         snprintf(line, sizeof line, "  %s: %s", option->key, text);
-        print_comment(builder, 2 * INDENT, line);
+        print_comment(builder, indent, line);
+    }
+    for (const LayerListOption *list = type->lists; list->key != NULL; list++) {
+        snprintf(line, sizeof line, "  %s: %s; a list of layers; %s", list->key, list->doc,
+            list->is_optional ? "may be left out" : "must be given");
+        print_comment(builder, indent, line);
     }
 }
 
-static void print_layer(TextBuilder *builder, const LayerSpec *layer) {
+/* A layer without layers within: all options in its line. */
+static void print_flow_options(TextBuilder *builder, const LayerSpec *layer) {
     const char *before = ": {";
-    text_builder_print(builder, "%*s- %s", 2 * INDENT, "", layer->type->name);
     if (layer->label[0] != '\0') {
         text_builder_print(builder, "%sname: ", before);
         job_value_print_string(builder, layer->label);
@@ -81,23 +86,71 @@ static void print_layer(TextBuilder *builder, const LayerSpec *layer) {
     text_builder_print(builder, "%s\n", before[0] == ',' ? "}" : "");
 }
 
-static int is_first_of_type(const NetworkSpec *network, int index) {
-    for (int i = 0; i < index; i++)
-        if (network->layers[i].type == network->layers[index].type) return 0;
-    return 1;
+/* The layers being printed: `first` is the network's list, for what comes first in it. */
+typedef struct LayerPrinter {
+    TextBuilder *builder;
+    const LayerList *first;
+    int with_docs;
+} LayerPrinter;
+
+static void print_list(const LayerPrinter *printer, const LayerList *list, int indent);
+
+/* A layer with layers within: a line for each option, and the lists below it. */
+static void print_block_options(const LayerPrinter *printer, const LayerSpec *layer, int indent) {
+    TextBuilder *builder = printer->builder;
+    text_builder_print(builder, ":\n");
+    if (layer->label[0] != '\0') {
+        text_builder_print(builder, "%*sname: ", indent, "");
+        job_value_print_string(builder, layer->label);
+        text_builder_print(builder, "\n");
+    }
+    const Option *option = layer->type->options;
+    for (; option != NULL && option->key != NULL; option++) {
+        text_builder_print(builder, "%*s%s: ", indent, "", option->key);
+        job_value_print(builder, option, layer->options);
+        text_builder_print(builder, "\n");
+    }
+    for (int list = 0; layer->type->lists[list].key != NULL; list++) {
+        if (layer->lists[list].count == 0) continue;
+        text_builder_print(builder, "%*s%s:\n", indent, "", layer->type->lists[list].key);
+        print_list(printer, &layer->lists[list], indent + INDENT);
+    }
+}
+
+/* The first layer of a type, depth first. */
+static const LayerSpec *first_of_type(const LayerList *list, const LayerType *type) {
+    for (int i = 0; i < list->count; i++) {
+        const LayerSpec *layer = &list->layers[i];
+        if (layer->type == type) return layer;
+        for (int inner = 0; inner < LAYER_LISTS_MAX; inner++) {
+            const LayerSpec *found = first_of_type(&layer->lists[inner], type);
+            if (found != NULL) return found;
+        }
+    }
+    return NULL;
+}
+
+static void print_list(const LayerPrinter *printer, const LayerList *list, int indent) {
+    for (int i = 0; i < list->count; i++) {
+        const LayerSpec *layer = &list->layers[i];
+        if (printer->with_docs && first_of_type(printer->first, layer->type) == layer)
+            print_layer_docs(printer->builder, layer->type, indent);
+        text_builder_print(printer->builder, "%*s- %s", indent, "", layer->type->name);
+        if (layer->type->lists[0].key != NULL)
+            print_block_options(printer, layer, indent + 2 * INDENT);
+        else
+            print_flow_options(printer->builder, layer);
+    }
 }
 
 static void print_layers(TextBuilder *builder, const NetworkSpec *network, int with_docs) {
+    LayerPrinter printer = {.builder = builder, .first = &network->list, .with_docs = with_docs};
     if (with_docs)
         print_comment(builder, INDENT,
             "first to last: a word, or a word and its options; any may have a name:, the prefix of "
             "its tensors");
     text_builder_print(builder, "%*slayers:\n", INDENT, "");
-    for (int i = 0; i < network->layer_count; i++) {
-        if (with_docs && is_first_of_type(network, i))
-            print_layer_docs(builder, network->layers[i].type);
-        print_layer(builder, &network->layers[i]);
-    }
+    print_list(&printer, &network->list, 2 * INDENT);
 }
 
 /* Open the sections of `key` that are not open after `before`: "a.b.c" after "a.x" opens b. Returns

@@ -8,7 +8,12 @@
 #include "io/yaml_tree.h"
 #include "src/job.h"
 
-enum { JOB_OPTIONS_MAX = 64, JOB_PATH_BYTES = 160, JOB_LAYERS_MAX = 4096 };
+enum {
+    JOB_OPTIONS_MAX = 64,
+    JOB_EXTRAS_MAX = LAYER_LISTS_MAX + 1,
+    JOB_PATH_BYTES = 320,
+    JOB_LAYERS_MAX = 4096 /* in one list */
+};
 
 typedef struct JobReader {
     Job *job;
@@ -20,12 +25,12 @@ typedef struct JobReader {
 typedef struct JobScope {
     const Option *table;
     void *values;
-    const char *prefix;                     /* of all keys in messages: "" or "model.layers.0." */
-    const char *extra_key;                  /* one more key, which has no table entry */
-    const YamlNode *extra;                  /* what was given for it, else NULL */
-    JobPlace place;                         /* where something that is missing is told */
-    const YamlNode *given[JOB_OPTIONS_MAX]; /* per option; NULL if not given */
-    int is_good[JOB_OPTIONS_MAX];           /* per option: it has a value that fits */
+    const char *prefix; /* of all keys in messages: "" or "model.layers.0." */
+    const char *extra_keys[JOB_EXTRAS_MAX + 1]; /* keys that have no table entry, then NULL */
+    const YamlNode *extras[JOB_EXTRAS_MAX];     /* what was given for them, else NULL */
+    JobPlace place;                             /* where something that is missing is told */
+    const YamlNode *given[JOB_OPTIONS_MAX];     /* per option; NULL if not given */
+    int is_good[JOB_OPTIONS_MAX];               /* per option: it has a value that fits */
 } JobScope;
 
 /* Local. One value, given or the fallback's, into the struct; *is_good tells whether it fitted. A
@@ -50,8 +55,13 @@ MUST_CHECK Status job_scope_read(JobReader *reader, JobScope *scope, const YamlN
 /* Local. Index of an option in the scope's table; a bug if it is not there. */
 int job_scope_index(const JobScope *scope, const char *key);
 
-/* Local. model.layers: `list` NULL if it is missing, which is told at `place`. */
-MUST_CHECK Status job_layers_read(JobReader *reader, const YamlNode *list, JobPlace place);
+/* Local. The list of layers at `path`, "model.layers": `node` is NULL if it is missing, which is
+ * told at `place`. */
+MUST_CHECK Status job_layers_read(
+    JobReader *reader, LayerList *list, const YamlNode *node, const char *path, JobPlace place);
+
+/* Local. What a layer's tensors are named by within its list: its name, or its position. */
+const char *job_layer_label(const LayerSpec *layer, int position, char text[LAYER_NAME_BYTES]);
 
 /* Local. What the tables cannot say; expands ${NAME} in data.path. */
 MUST_CHECK Status job_check(JobReader *reader, const JobScope *scope);

@@ -14,12 +14,17 @@ int job_scope_index(const JobScope *scope, const char *key) {
     return index;
 }
 
-/* Key i of the scope: the table's, then the extra one, then NULL. */
-static const char *known_key(const JobScope *scope, int i) {
+static int table_length(const JobScope *scope) {
     int count = 0;
     while (scope->table[count].key != NULL) count++;
     REQUIRE(count <= JOB_OPTIONS_MAX);
-    return i < count ? scope->table[i].key : i == count ? scope->extra_key : NULL;
+    return count;
+}
+
+/* Key i of the scope: the table's, then the extra ones, then NULL. */
+static const char *known_key(const JobScope *scope, int i) {
+    int count = table_length(scope);
+    return i < count ? scope->table[i].key : scope->extra_keys[i - count];
 }
 
 /* The part of a known key behind `section`, up to the next dot; "" if it is not in there. */
@@ -109,14 +114,14 @@ static KeyKind classify(const JobScope *scope, const char *path, int *index) {
 }
 
 static Status read_option(JobReader *reader, JobScope *scope, const YamlNode *node, int index) {
-    const Option *option = &scope->table[index];
-    if (option->key == NULL) {
-        scope->extra = node;
+    int count = table_length(scope);
+    if (index >= count) {
+        scope->extras[index - count] = node;
         return STATUS_OK;
     }
     scope->given[index] = node;
     return job_value_read(
-        reader, option, node, scope->prefix, scope->values, &scope->is_good[index]);
+        reader, &scope->table[index], node, scope->prefix, scope->values, &scope->is_good[index]);
 }
 
 /* `section` is "" or "data.normalize."; sections nest no deeper than the table's keys have dots. */

@@ -7,7 +7,7 @@
 
 #include "io/job_problems.h"
 
-enum { YAML_TREE_DEPTH_MAX = 16, YAML_TREE_NODES_MAX = 20000 };
+enum { YAML_TREE_DEPTH_MAX = 64, YAML_TREE_NODES_MAX = 20000 };
 
 typedef enum YamlKind {
     YAML_IS_SCALAR,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NAME_BYTES = LAYER_PATH_BYTES + LAYER_NAME_BYTES };
 static const double MEBIBYTE = 1048576.0;
 
 static size_t layer_parameters(const Layer *layer) {
@@ -17,21 +18,34 @@ static size_t layer_parameters(const Layer *layer) {
     return count;
 }
 
+/* "  layers.0 (linear)": what its own list adds to the label, indented below the layer that holds
+ * it.
+ */
+static void print_name(const Layer *layer, char text[NAME_BYTES]) {
+    size_t known = layer->parent == NULL ? 0 : strlen(layer->parent->label) + 1;
+    int depth = 0;
+    for (const Layer *parent = layer->parent; parent != NULL; parent = parent->parent) depth++;
+    snprintf(
+        text, NAME_BYTES, "%*s%s (%s)", 2 * depth, "", layer->label + known, layer->type->name);
+}
+
 static void print_rule(void) {
     printf("------------------------------------------------------------------------------\n");
 }
 
 static void print_layers(const Network *network, double *multiply_adds) {
-    char shape[SHAPE_TEXT_BYTES], name[2 * LAYER_NAME_BYTES];
+    char shape[SHAPE_TEXT_BYTES], name[NAME_BYTES];
     printf("%-30s %-18s %12s %14s\n", "Layer (type)", "Output shape", "Param #", "Mult-adds");
     print_rule();
     printf("%-30s %-18s %12s %14s\n", "input", shape_print(network->input, shape), "", "");
     for (int i = 0; i < network->layer_count; i++) {
-        const Layer *layer = &network->layers[i];
-        snprintf(name, sizeof name, "%s (%s)", layer->label, layer->type->name);
-        printf("%-30s %-18s %12zu %14.0f\n", name,
-            shape_print(network->activations[i + 1].shape, shape), layer_parameters(layer),
-            layer->multiply_adds);
+        const Layer *layer = network->layers[i];
+        print_name(layer, name);
+        if (layer->sequences[0] != NULL)
+            printf("%-30s %s\n", name, shape_print(layer->out, shape));
+        else
+            printf("%-30s %-18s %12zu %14.0f\n", name, shape_print(layer->out, shape),
+                layer_parameters(layer), layer->multiply_adds);
         *multiply_adds += layer->multiply_adds;
     }
     print_rule();
@@ -41,8 +55,8 @@ static void print_layers(const Network *network, double *multiply_adds) {
 static size_t norm_bytes(const Network *network) {
     size_t bytes = 0;
     for (int i = 0; i < network->layer_count; i++)
-        if (strcmp(network->layers[i].type->name, "batch_norm") == 0)
-            bytes += 2 * sizeof(double) * (2 * (size_t)network->activations[i].shape.size[0] + 1);
+        if (strcmp(network->layers[i]->type->name, "batch_norm") == 0)
+            bytes += 2 * sizeof(double) * (2 * (size_t)network->layers[i]->in.size[0] + 1);
     return bytes;
 }
 

@@ -17,9 +17,9 @@ static Status run(Comm *comm, const CommandLine *line) {
 const Command command_train = {
     .name = "train",
     .usage = "[JOB.yaml] [--out DIR] [--resume] [--threads N] [--set a.b=v]... [--stop-after STEP] "
-             "[--isa NAME] [--progress auto|bar|lines|none]",
+             "[--isa NAME] [--progress auto|bar|lines|none] [--profile]",
     .summary = "train a job; without one, the embedded default on drawn digits",
-    .options = "ortsaip",
+    .options = "ortsaipf",
     .maximum_arguments = 1,
     .needs_ranks = 1,
     .run = run,

@@ -55,6 +55,8 @@ static Status create_local(Engine *engine, const EngineOptions *options) {
     TRY(threads_create(&engine->threads, options->thread_count));
     TRY(network_create(
         &engine->network, &engine->job->network, batch->lanes, count, options->thread_count));
+    if (options->profiles && comm_is_root(engine->comm))
+        TRY(profile_create(&engine->profile, engine->network->layer_count));
     TRY(MEMORY_ALLOCATE(&engine->labels, (size_t)count * (size_t)batch->lanes, "labels"));
     TRY(MEMORY_ALLOCATE(
         &engine->sample_index, (size_t)count * (size_t)batch->microbatch, "sample numbers"));
@@ -77,6 +79,7 @@ Status engine_create(Engine *engine, Comm *comm, const Job *job, const EngineOpt
 void engine_free(Engine *engine) {
     exchange_free(engine->exchange);
     network_free(engine->network);
+    profile_free(engine->profile);
     threads_free(engine->threads);
     memory_free(engine->labels);
     memory_free(engine->sample_index);
@@ -91,6 +94,7 @@ static Pass make_pass(const Engine *engine, const EngineStep *step) {
         .kernels = engine->kernels,
         .threads = engine->threads,
         .reducer = comm_reducer(engine->comm),
+        .profile = step->trains ? engine->profile : NULL,
         .gradients = exchange_gradients(engine->exchange),
         .seed = (uint64_t)engine->job->seed,
         .epoch = step->epoch,
@@ -117,14 +121,18 @@ void engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     Network *network = engine->network;
     plan_batch(engine, step->sample_count);
     Pass pass = make_pass(engine, step);
+    int before = profile_switch(pass.profile, PROFILE_LOADING);
     loader_fill(step->loader, &engine->batch, step->first, engine->kernels, engine->threads,
-        &network->activations[0], engine->labels, engine->sample_index);
+        network_input(network), engine->labels, engine->sample_index);
+    profile_switch(pass.profile, before);
     network_forward(network, &pass);
     Tensor gradient = network_output_gradient(network);
     if (!step->trains) gradient.data = NULL;
+    profile_switch(pass.profile, PROFILE_LOSS);
     loss_compute(loss_type(engine->job->loss), &pass, network_output(network), engine->labels,
         &gradient, engine->records);
     combine_records(engine, step, totals);
+    profile_switch(pass.profile, before);
     if (step->trains) network_backward(network, &pass);
 }
 

@@ -10,7 +10,8 @@
 typedef struct EngineOptions {
     const char *isa; /* NULL: the best this CPU has; the caller compares it over the ranks */
     int thread_count;
-    int trains; /* refuse more ranks than microbatches; evaluation lets them idle */
+    int trains;   /* refuse more ranks than microbatches; evaluation lets them idle */
+    int profiles; /* rank 0 measures where the time of training steps goes */
 } EngineOptions;
 
 typedef struct Engine {
@@ -20,6 +21,7 @@ typedef struct Engine {
     Threads *threads;
     Exchange *exchange;
     Network *network;
+    Profile *profile;      /* NULL where nothing is measured */
     Batch batch;           /* the present batch */
     int *labels;           /* [local microbatches][lanes] */
     int64_t *sample_index; /* [local microbatches * microbatch] */

@@ -99,13 +99,18 @@ const Option *job_options(void) {
     return options;
 }
 
-void job_free(Job *job) {
-    option_free_values(options, job);
-    for (int i = 0; i < job->network.layer_count; i++) {
-        LayerSpec *layer = &job->network.layers[i];
+static void free_layers(LayerList *list) {
+    for (int i = 0; i < list->count; i++) {
+        LayerSpec *layer = &list->layers[i];
+        for (int inner = 0; inner < LAYER_LISTS_MAX; inner++) free_layers(&layer->lists[inner]);
         if (layer->type != NULL) option_free_values(layer->type->options, layer->options);
         memory_free(layer->options);
     }
-    memory_free(job->network.layers);
-    job->network = (NetworkSpec){.layer_count = 0};
+    memory_free(list->layers);
+}
+
+void job_free(Job *job) {
+    option_free_values(options, job);
+    free_layers(&job->network.list);
+    job->network = (NetworkSpec){.list = {.count = 0}};
 }

@@ -129,6 +129,35 @@ void layer_fold_gradient(
     }
 }
 
+void layer_combine(const Pass *pass, int group, int length, ReducerMerge merge, double *records,
+    double *grouped, double *total) {
+    int before = profile_switch(pass->profile, PROFILE_COMBINE);
+    pass->reducer->combine(
+        pass->reducer, pass->batch, group, length, merge, records, grouped, total);
+    profile_switch(pass->profile, before);
+}
+
+/* What the threads add. */
+typedef struct Sum {
+    const Pass *pass;
+    const Tensor *a, *b;
+    Tensor *y;
+    int rectifies;
+} Sum;
+
+static void sum_microbatch(void *context, int item, int thread) {
+    (void)thread;
+    const Sum *sum = context;
+    sum->pass->kernels->sum(layer_input(sum->a, item).data, layer_input(sum->b, item).data,
+        layer_output(sum->y, item).data,
+        shape_element_count(sum->y->shape) * (size_t)sum->pass->batch->lanes, sum->rectifies);
+}
+
+void layer_sum(const Pass *pass, const Tensor *a, const Tensor *b, Tensor *y, int rectifies) {
+    Sum sum = {.pass = pass, .a = a, .b = b, .y = y, .rectifies = rectifies};
+    threads_run(pass->threads, pass->batch->local_count, sum_microbatch, &sum);
+}
+
 int layer_rows_per_item(const Pass *pass, int rows) {
     int threads = threads_count(pass->threads);
     if (threads == 1) return rows;

@@ -1,33 +1,25 @@
-/* network.h - a list of layers, and one block each for parameters, gradients and activations. */
+/* network.h - the layers of a job, and one block each for parameters, gradients and activations. */
 #ifndef SRC_NETWORK_H
 #define SRC_NETWORK_H
 
-#include "src/layer.h"
-
-/* One layer as the job describes it. */
-typedef struct LayerSpec {
-    const LayerType *type;
-    char label[LAYER_NAME_BYTES]; /* given name, or "" for its index */
-    void *options;                /* of type->options_bytes, filled from type->options */
-} LayerSpec;
+#include "src/sequence.h"
 
 typedef struct NetworkSpec {
     Shape input; /* of one sample: [features] or [c, h, w] */
-    int layer_count;
-    LayerSpec *layers;
+    LayerList list;
 } NetworkSpec;
 
 /* A tensor of the network under its full name. */
 typedef struct NamedTensor {
-    char name[2 * LAYER_NAME_BYTES]; /* "0.weight" */
+    char name[LAYER_PATH_BYTES + LAYER_NAME_BYTES]; /* "0.weight" */
     LayerTensor *tensor;
 } NamedTensor;
 
 typedef struct Network {
     Shape input, output;
+    Sequence *body;
     int layer_count;
-    Layer *layers;
-    Tensor *activations; /* [layer_count + 1]: [0] is the input */
+    Layer **layers; /* all, also those within others, in order of Layer.index */
     int tensor_count;
     NamedTensor *tensors; /* of all layers, in order */
     size_t
@@ -37,7 +29,6 @@ typedef struct Network {
     float *buffers;             /* owned */
     float *activation_block;    /* owned: activations and their gradients */
     float *scratch_block;       /* owned */
-    float *gradient_of_activation[2]; /* two buffers that backward alternates between */
     size_t activation_bytes, scratch_bytes;
     int microbatches_max; /* local microbatches there is memory for */
     int lanes;
@@ -47,7 +38,8 @@ enum { NETWORK_BLOCK_FLOATS = 1024 }; /* parameter blocks are cut at multiples o
 
 /* Local. Configure the layers for up to `microbatches_max` local microbatches of `lanes` lanes and
  * allocate all but the parameters. The spec must outlive the network. The caller frees with
- * network_free, also after a failure. Fails with STATUS_CONFIG (shapes), STATUS_NO_MEMORY. */
+ * network_free, also after a failure. Fails with STATUS_CONFIG (shapes, names), STATUS_NO_MEMORY.
+ */
 MUST_CHECK Status network_create(
     Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
 void network_free(Network *network);
@@ -60,13 +52,14 @@ void network_attach(Network *network, float *parameters);
 void network_initialize(Network *network, uint64_t seed, int writes_parameters);
 
 /* Collective through pass->reducer: all ranks run the same layers in the same order.
- * Forward: from activations[0], which the caller has filled, to the last activation.
+ * Forward: from network_input, which the caller has filled, to network_output.
  * Backward: from the gradient of the last activation, which the caller has put into
  * network_output_gradient, to the gradients of all parameters, one block per node of the batch. */
 void network_forward(Network *network, const Pass *pass);
 void network_backward(Network *network, const Pass *pass);
 
-/* Local. The network's output, and where the loss puts its gradient. */
+/* Local. Where the samples go, the network's output, and where the loss puts its gradient. */
+Tensor *network_input(Network *network);
 const Tensor *network_output(const Network *network);
 Tensor network_output_gradient(Network *network);
 

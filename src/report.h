@@ -33,6 +33,9 @@ void report_step(const Trainer *trainer, const Totals *batch, double lr);
 /* Local. The newest row of the history. point: of the epoch's end, NULL before the first epoch. */
 void report_epoch(const Trainer *trainer, const ProgressPoint *point, double seconds);
 
+/* Local. Where the time of rank 0's training steps went, if it was measured. */
+void report_profile(const Trainer *trainer);
+
 /* Collective. Evaluate the test set and tell the result. */
 void report_test(Trainer *trainer);
 

@@ -206,6 +206,17 @@ static Status save_in_epoch(Trainer *trainer, int is_last_chance) {
     return save(trainer, name, 0, is_last_chance, &is_saved);
 }
 
+/* Sum the gradients of all ranks and update the parameters. */
+static void update(Trainer *trainer, double lr) {
+    Engine *engine = &trainer->engine;
+    int before = profile_switch(engine->profile, PROFILE_UPDATE);
+    trainer->optimizer->lr = lr;
+    exchange_finish(engine->exchange, &engine->batch, trainer->job.optimizer.clip_norm,
+        optimizer_update, trainer->optimizer);
+    optimizer_finish_step(trainer->optimizer);
+    profile_switch(engine->profile, before);
+}
+
 static Status run_step(Trainer *trainer, double lr, Totals *batch, double *stop) {
     TrainerProgress *progress = &trainer->progress;
     int64_t size = trainer->job.train.batch_size, count = trainer->train->source.count;
@@ -224,15 +235,21 @@ static Status run_step(Trainer *trainer, double lr, Totals *batch, double *stop)
             "epoch %lld, step %lld: the loss is not finite (lr %g). The last checkpoint stays; "
             "continue from it with a smaller optimizer.lr, optimizer.clip_norm or a warm-up",
             (long long)progress->epoch + 1, (long long)progress->step + 1, lr);
-    trainer->optimizer->lr = lr;
-    exchange_finish(trainer->engine.exchange, &trainer->engine.batch,
-        trainer->job.optimizer.clip_norm, optimizer_update, trainer->optimizer);
-    optimizer_finish_step(trainer->optimizer);
+    update(trainer, lr);
     progress->step++;
     progress->position++;
     progress->samples_seen += batch->samples;
     totals_add(&progress->epoch_totals, batch);
     return STATUS_OK;
+}
+
+static Status run_profiled_step(Trainer *trainer, double lr, Totals *batch, double *stop) {
+    Profile *profile = trainer->engine.profile;
+    profile_switch(profile, PROFILE_OTHER);
+    Status status = run_step(trainer, lr, batch, stop);
+    profile_switch(profile, PROFILE_OUTSIDE);
+    if (profile != NULL) profile->steps++;
+    return status;
 }
 
 /* Run the rest of the present epoch. `*stop` tells whether to stop after it; asked for earlier, it
@@ -244,7 +261,7 @@ static Status run_steps(Trainer *trainer, ReportStopwatch *watch, double *lr, in
         Totals batch;
         double wishes = 0;
         *lr = schedule_lr(&trainer->job, progress->step, trainer->steps_per_epoch);
-        TRY(run_step(trainer, *lr, &batch, &wishes));
+        TRY(run_profiled_step(trainer, *lr, &batch, &wishes));
         watch->samples += batch.samples;
         ProgressPoint point = report_point(trainer, watch, *lr);
         progress_show(trainer->display, &point);
@@ -319,6 +336,7 @@ Status trainer_run(Comm *comm, const TrainerOptions *options) {
     listen_to_signals();
     Status status = set_up(&trainer);
     if (status == STATUS_OK) status = train(&trainer);
+    report_profile(&trainer);
     if (status == STATUS_STOPPED) progress_print(trainer.display, "%s", status_message());
     if (status != STATUS_OK && status != STATUS_STOPPED)
         progress_log(trainer.display, status_message());

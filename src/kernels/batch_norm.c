@@ -1,4 +1,5 @@
-/* batch_norm.c - one microbatch x [channels][pixels][lanes]: moments, normalization, gradient.
+/* batch_norm.c - one microbatch x [channels][pixels][lanes]: moments, normalization, gradient; with
+ * the relu and the sum that may follow, which would each be one more pass over memory.
  *
  * Sums are taken in double, lane by lane over the pixels, then over the valid lanes: values far
  * from zero keep their digits. */
@@ -58,51 +59,111 @@ void KERNEL(norm_moments)(const float *x, int pixels, int lanes, int valid, int 
         moments(x, pixels, lanes, valid, begin, end, mean, m2);
 }
 
-void KERNEL(norm_forward)(const float *x, float *y, KernelNorm norm, const float *scale,
-    const float *shift, int pixels, int lanes, int begin, int end) {
-    size_t floats = (size_t)pixels * lanes;
+/* One channel's row of a KernelNorm. */
+typedef struct Channel {
+    Vector high, low, scale, shift;
+} Channel;
+
+INLINE Channel channel_of(KernelNorm norm, int c) {
+    return (Channel){.high = broadcast(norm.mean_high[c]),
+        .low = broadcast(norm.mean_low[c]),
+        .scale = broadcast(norm.scale[c]),
+        .shift = broadcast(norm.shift[c])};
+}
+
+INLINE Vector centered(const float *x, Channel channel) {
+    return load(x) - channel.high - channel.low;
+}
+
+INLINE void normalize(const float *x, const float *addend, float *y, KernelNorm norm,
+    int has_addend, int rectifies, size_t floats, int begin, int end) {
     for (int c = begin; c < end; c++) {
-        Vector high = broadcast(norm.mean_high[c]), low = broadcast(norm.mean_low[c]);
-        Vector factor = broadcast(scale[c]), term = broadcast(shift[c]);
+        Channel channel = channel_of(norm, c);
         for (size_t i = c * floats; i < (c + 1) * floats; i += WIDTH) {
-            Vector centered = load(x + i) - high - low;
-            store(y + i, centered * factor + term);
+            Vector z = centered(x + i, channel) * channel.scale + channel.shift;
+            if (has_addend) z += load(addend + i);
+            store(y + i, rectifies ? rectified(z) : z);
         }
     }
 }
 
+void KERNEL(norm_forward)(const float *x, const float *addend, float *y, KernelNorm norm,
+    int pixels, int lanes, int begin, int end) {
+    size_t floats = (size_t)pixels * lanes;
+    if (addend && norm.rectifies)
+        normalize(x, addend, y, norm, 1, 1, floats, begin, end);
+    else if (addend)
+        normalize(x, addend, y, norm, 1, 0, floats, begin, end);
+    else if (norm.rectifies)
+        normalize(x, addend, y, norm, 0, 1, floats, begin, end);
+    else
+        normalize(x, addend, y, norm, 0, 0, floats, begin, end);
+}
+
+/* Half vectors of a channel's row: what decides whether a relu passes dy. */
+typedef struct HalfChannel {
+    HalfVector high, low, scale, shift;
+    DoubleVector mean;
+} HalfChannel;
+
+INLINE HalfVector broadcast_half(float value) {
+    return (HalfVector){REPEAT_HALF(value)};
+}
+
+INLINE HalfChannel half_channel_of(KernelNorm norm, int c) {
+    return (HalfChannel){.high = broadcast_half(norm.mean_high[c]),
+        .low = broadcast_half(norm.mean_low[c]),
+        .scale = broadcast_half(norm.scale[c]),
+        .shift = broadcast_half(norm.shift[c]),
+        .mean = broadcast_double((double)norm.mean_high[c] + (double)norm.mean_low[c])};
+}
+
+/* dy, or 0 where the relu behind did not pass x: the very z of the forward pass is not positive. */
+INLINE DoubleVector passed(
+    const float *dy, const float *x, const HalfChannel *channel, int rectifies) {
+    HalfVector gradient = load_half(dy);
+    if (rectifies) {
+        HalfVector z = (load_half(x) - channel->high - channel->low) * channel->scale;
+        z += channel->shift;
+        gradient = (HalfVector)((HalfVectorInt)gradient & (z > broadcast_half(0.0f)));
+    }
+    return __builtin_convertvector(gradient, DoubleVector);
+}
+
 /* The sums of dy and dy * (x - mean) over the pixels of the HALF lanes. */
-INLINE void add_products(const float *dy, const float *x, double mean, int pixels, int lanes,
-    DoubleVector *sum, DoubleVector *product) {
-    DoubleVector sums[CHAINS] = {{0}}, products[CHAINS] = {{0}}, middle = broadcast_double(mean);
+INLINE void add_products(const float *dy, const float *x, const HalfChannel *channel, int rectifies,
+    int pixels, int lanes, DoubleVector *sum, DoubleVector *product) {
+    DoubleVector sums[CHAINS] = {{0}}, products[CHAINS] = {{0}};
     int p = 0;
     for (; p + CHAINS <= pixels; p += CHAINS) {
         UNROLL
         for (int chain = 0; chain < CHAINS; chain++) {
             size_t i = (size_t)(p + chain) * lanes;
-            DoubleVector gradient = load_doubles(dy + i);
+            DoubleVector gradient = passed(dy + i, x + i, channel, rectifies);
             sums[chain] += gradient;
-            products[chain] += gradient * (load_doubles(x + i) - middle);
+            products[chain] += gradient * (load_doubles(x + i) - channel->mean);
         }
     }
     for (; p < pixels; p++) {
-        DoubleVector gradient = load_doubles(dy + (size_t)p * lanes);
+        size_t i = (size_t)p * lanes;
+        DoubleVector gradient = passed(dy + i, x + i, channel, rectifies);
         sums[0] += gradient;
-        products[0] += gradient * (load_doubles(x + (size_t)p * lanes) - middle);
+        products[0] += gradient * (load_doubles(x + i) - channel->mean);
     }
     *sum = sum_chains(sums);
     *product = sum_chains(products);
 }
 
-INLINE void gradient_sums(const float *dy, const float *x, KernelNorm norm, int pixels, int lanes,
-    int valid, int begin, int end, double *sum_dy, double *sum_dy_xhat) {
+INLINE void gradient_sums(const float *dy, const float *x, KernelNorm norm, int rectifies,
+    int pixels, int lanes, int valid, int begin, int end, double *sum_dy, double *sum_dy_xhat) {
     for (int c = begin; c < end; c++) {
         size_t start = (size_t)c * pixels * lanes;
-        double mean = (double)norm.mean_high[c] + (double)norm.mean_low[c];
+        HalfChannel channel = half_channel_of(norm, c);
         DoubleVector sums = {0}, products = {0};
         for (int lane = 0; lane < valid; lane += HALF) {
             DoubleVector sum, product;
-            add_products(dy + start + lane, x + start + lane, mean, pixels, lanes, &sum, &product);
+            add_products(dy + start + lane, x + start + lane, &channel, rectifies, pixels, lanes,
+                &sum, &product);
             sums += keep_valid_doubles(sum, lane, valid);
             products += keep_valid_doubles(product, lane, valid);
         }
@@ -113,26 +174,45 @@ INLINE void gradient_sums(const float *dy, const float *x, KernelNorm norm, int 
 
 void KERNEL(norm_sums)(const float *dy, const float *x, KernelNorm norm, int pixels, int lanes,
     int valid, int begin, int end, double *sum_dy, double *sum_dy_xhat) {
-    if (pixels == 1)
-        gradient_sums(dy, x, norm, 1, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
+    if (pixels == 1 && norm.rectifies)
+        gradient_sums(dy, x, norm, 1, 1, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
+    else if (pixels == 1)
+        gradient_sums(dy, x, norm, 0, 1, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
+    else if (norm.rectifies)
+        gradient_sums(dy, x, norm, 1, pixels, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
     else
-        gradient_sums(dy, x, norm, pixels, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
+        gradient_sums(dy, x, norm, 0, pixels, lanes, valid, begin, end, sum_dy, sum_dy_xhat);
 }
 
-void KERNEL(norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
-    const float *scale, const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes,
+INLINE void gradient_of_input(const float *dy, const float *x, float *dx, KernelNorm norm,
+    int rectifies, const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes,
     int valid, int begin, int end) {
     for (int c = begin; c < end; c++) {
-        Vector high = broadcast(norm.mean_high[c]), low = broadcast(norm.mean_low[c]);
-        Vector mean = broadcast(mean_dy[c]), factor = broadcast(scale[c]);
+        Channel channel = channel_of(norm, c);
+        Vector mean = broadcast(mean_dy[c]);
         Vector slope = broadcast(norm.inverse_std[c] * mean_dy_xhat[c]);
         for (int p = 0; p < pixels; p++) {
             for (int lane = 0; lane < lanes; lane += WIDTH) {
                 size_t i = ((size_t)c * pixels + p) * lanes + lane;
-                Vector centered = load(x + i) - high - low;
-                Vector gradient = (load(dy + i) - mean) - centered * slope;
-                store(dx + i, keep_valid(gradient * factor, lane, valid));
+                Vector from_mean = centered(x + i, channel), gradient = load(dy + i);
+                if (rectifies) {
+                    Vector z = from_mean * channel.scale + channel.shift;
+                    gradient = (Vector)((VectorInt)gradient & (z > broadcast(0.0f)));
+                }
+                gradient = (gradient - mean) - from_mean * slope;
+                store(dx + i, keep_valid(gradient * channel.scale, lane, valid));
             }
         }
     }
+}
+
+void KERNEL(norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
+    const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes, int valid, int begin,
+    int end) {
+    if (norm.rectifies)
+        gradient_of_input(
+            dy, x, dx, norm, 1, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin, end);
+    else
+        gradient_of_input(
+            dy, x, dx, norm, 0, mean_dy, mean_dy_xhat, pixels, lanes, valid, begin, end);
 }

@@ -120,13 +120,12 @@ typedef void GradientTile(const Tile *tile);
 #define TABLE_ROW(rows)                                                                            \
     { gradient_##rows##x1, gradient_##rows##x2, gradient_##rows##x3 }
 #endif
-FOR_WEIGHTS(MAKE_TILE, 1)
-FOR_WEIGHTS(MAKE_TILE, 2)
-FOR_WEIGHTS(MAKE_TILE, 3)
-FOR_WEIGHTS(MAKE_TILE, 4)
+#define FOR_TILES(MAKE)                                                                            \
+    FOR_WEIGHTS(MAKE, 1) FOR_WEIGHTS(MAKE, 2) FOR_WEIGHTS(MAKE, 3) FOR_WEIGHTS(MAKE, 4)
+FOR_TILES(MAKE_TILE)
 
-    static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {
-        TABLE_ROW(1), TABLE_ROW(2), TABLE_ROW(3), TABLE_ROW(4)};
+static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {
+    TABLE_ROW(1), TABLE_ROW(2), TABLE_ROW(3), TABLE_ROW(4)};
 
 /* What weight number `weight` = i * tap_count + t meets first. */
 static const float *x_of(const KernelConv *conv, const float *x, int lanes, int weight) {

@@ -5,10 +5,7 @@ enum { LANES_AT_ONCE = 4 };
 
 void KERNEL(relu_forward)(const float *x, float *y, size_t n) {
     size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) {
-        Vector v = load(x + i);
-        store(y + i, (Vector)((VectorInt)v & ~(v < broadcast(0.0f))));
-    }
+    for (; i + WIDTH <= n; i += WIDTH) store(y + i, rectified(load(x + i)));
     for (; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
@@ -19,6 +16,25 @@ void KERNEL(relu_backward)(const float *y, const float *dy, float *dx, size_t n)
         store(dx + i, (Vector)((VectorInt)load(dy + i) & passes));
     }
     for (; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
+}
+
+INLINE void add_up(const float *a, const float *b, float *y, size_t n, int rectifies) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        Vector z = load(a + i) + load(b + i);
+        store(y + i, rectifies ? rectified(z) : z);
+    }
+    for (; i < n; i++) {
+        float z = a[i] + b[i];
+        y[i] = rectifies && z < 0.0f ? 0.0f : z;
+    }
+}
+
+void KERNEL(sum)(const float *a, const float *b, float *y, size_t n, int rectifies) {
+    if (rectifies)
+        add_up(a, b, y, n, 1);
+    else
+        add_up(a, b, y, n, 0);
 }
 
 void KERNEL(add)(float *sum, const float *term, size_t n) {

@@ -33,6 +33,7 @@ enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
 typedef float Vector __attribute__((vector_size(KERNEL_WIDTH * 4)));
 typedef int32_t VectorInt __attribute__((vector_size(KERNEL_WIDTH * 4)));
 typedef float HalfVector __attribute__((vector_size(KERNEL_WIDTH * 2)));
+typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_WIDTH * 2)));
 typedef double DoubleVector __attribute__((vector_size(KERNEL_WIDTH * 4))); /* HALF of them */
 typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_WIDTH * 4)));
 
@@ -83,9 +84,17 @@ INLINE Vector rounded(Vector v) {
     return v;
 }
 
+INLINE HalfVector load_half(const float *p) {
+    return *(const HalfVectorInMemory *)p;
+}
+
 INLINE DoubleVector load_doubles(const float *p) {
-    HalfVector v = *(const HalfVectorInMemory *)p;
-    return __builtin_convertvector(v, DoubleVector);
+    return __builtin_convertvector(load_half(p), DoubleVector);
+}
+
+/* x < 0 ? 0 : x: keeps NaN. */
+INLINE Vector rectified(Vector v) {
+    return (Vector)((VectorInt)v & ~(v < broadcast(0.0f)));
 }
 
 INLINE DoubleVector broadcast_double(double value) {
@@ -202,6 +211,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(relu_forward)                                                                            \
     ENTRY(relu_backward)                                                                           \
+    ENTRY(sum)                                                                                     \
     ENTRY(add)                                                                                     \
     ENTRY(scale)                                                                                   \
     ENTRY(sum_of_squares)                                                                          \

@@ -31,6 +31,9 @@ typedef struct KernelNorm {
     const float *mean_high;
     const float *mean_low;
     const float *inverse_std;
+    const float *scale; /* inverse_std times the learned scale */
+    const float *shift;
+    int rectifies; /* a relu follows: z is what it gets, and dy is that of its output */
 } KernelNorm;
 
 /* One tap of a convolution's window: which x a weight meets. */
@@ -94,19 +97,21 @@ typedef struct Kernels {
     void (*norm_moments)(const float *x, int pixels, int lanes, int valid, int begin, int end,
         double *mean, double *m2);
 
-    /* y = (x - mean) * scale [c] + shift [c]. */
-    void (*norm_forward)(const float *x, float *y, KernelNorm norm, const float *scale,
-        const float *shift, int pixels, int lanes, int begin, int end);
+    /* y = z = (x - mean) * scale [c] + shift [c] + addend, or z < 0 ? 0 : z where norm.rectifies.
+     * addend [channels][pixels][lanes] may be NULL: 0. y may be addend. */
+    void (*norm_forward)(const float *x, const float *addend, float *y, KernelNorm norm, int pixels,
+        int lanes, int begin, int end);
 
-    /* sum_dy [c] and sum_dy_xhat [c], xhat = (x - mean) * inverse_std, over the valid lanes. */
+    /* sum_dy [c] and sum_dy_xhat [c], xhat = (x - mean) * inverse_std, over the valid lanes. Where
+     * norm.rectifies, here and below, dy counts as 0 unless z > 0, without an addend. */
     void (*norm_sums)(const float *dy, const float *x, KernelNorm norm, int pixels, int lanes,
         int valid, int begin, int end, double *sum_dy, double *sum_dy_xhat);
 
     /* dx = scale [c] * (dy - mean_dy [c] - xhat * mean_dy_xhat [c]); 0 in lanes that are not valid.
      */
     void (*norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
-        const float *scale, const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes,
-        int valid, int begin, int end);
+        const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes, int valid,
+        int begin, int end);
 
     /* ---- conv.c, conv_gradient.c: one microbatch, as KernelConv says ----
      *
@@ -134,6 +139,8 @@ typedef struct Kernels {
     void (*relu_forward)(const float *x, float *y, size_t n);
     /* dx = y > 0 ? dy : 0; a NaN in dy stays where y > 0. dx may be dy. */
     void (*relu_backward)(const float *y, const float *dy, float *dx, size_t n);
+    /* y = a + b, or z = a + b and y = z < 0 ? 0 : z if rectifies. y may be a or b. */
+    void (*sum)(const float *a, const float *b, float *y, size_t n, int rectifies);
     /* sum += term. */
     void (*add)(float *sum, const float *term, size_t n);
     /* x *= factor. */

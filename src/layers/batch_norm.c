@@ -97,8 +97,9 @@ typedef struct Call {
     const State *state;
     const Pass *pass;
     const Tensor *x, *dy;
-    Tensor *y;  /* or dx */
-    int chunks; /* items per microbatch: ranges of channels */
+    Tensor *y;     /* or dx */
+    int rectifies; /* do the relu that follows, or its backward pass */
+    int chunks;    /* items per microbatch: ranges of channels */
 } Call;
 
 /* What one item does: channels [begin, end) of microbatch m. */
@@ -129,7 +130,10 @@ static float *table_row(const Call *call, int m, int row) {
 static KernelNorm norm_of(const Call *call, int m) {
     return (KernelNorm){.mean_high = table_row(call, m, MEAN_HIGH),
         .mean_low = table_row(call, m, MEAN_LOW),
-        .inverse_std = table_row(call, m, INVERSE_STD)};
+        .inverse_std = table_row(call, m, INVERSE_STD),
+        .scale = table_row(call, m, SCALE),
+        .shift = table_row(call, m, SHIFT),
+        .rectifies = call->rectifies};
 }
 
 static double *record_of(const Call *call, int scratch, int m) {
@@ -209,9 +213,8 @@ static void use_batch_statistics(Layer *self, Call *call) {
     double *total = record_of(call, state->total, 0);
     int channels = state->channels, count = pass->batch->local_count;
     run(call, take_moments);
-    pass->reducer->combine(pass->reducer, pass->batch, group_of(self, pass), record_length(state),
-        merge_moments, record_of(call, state->records, 0), record_of(call, state->grouped, 0),
-        total);
+    layer_combine(pass, group_of(self, pass), record_length(state), merge_moments,
+        record_of(call, state->records, 0), record_of(call, state->grouped, 0), total);
     for (int m = 0; m < count; m++) {
         const double *grouped = record_of(call, state->grouped, m);
         set_statistics(call, m, grouped + 1, grouped + 1 + channels, grouped[0]);
@@ -234,14 +237,16 @@ static void normalize(void *context, int index, int thread) {
     (void)thread;
     const Call *call = context;
     Item item = item_of(call, index);
+    const Tensor *addend = call->self->addend;
     call->pass->kernels->norm_forward(layer_input(call->x, item.m).data,
-        layer_output(call->y, item.m).data, norm_of(call, item.m), table_row(call, item.m, SCALE),
-        table_row(call, item.m, SHIFT), call->state->pixels, call->pass->batch->lanes, item.begin,
-        item.end);
+        addend == NULL ? NULL : layer_input(addend, item.m).data,
+        layer_output(call->y, item.m).data, norm_of(call, item.m), call->state->pixels,
+        call->pass->batch->lanes, item.begin, item.end);
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     Call call = {.self = self, .state = self->state, .pass = pass, .x = x, .y = y};
+    call.rectifies = self->rectifies;
     if (pass->uses_batch_statistics)
         use_batch_statistics(self, &call);
     else
@@ -275,7 +280,7 @@ static void input_gradient(void *context, int index, int thread) {
     Item item = item_of(call, index);
     call->pass->kernels->norm_input_gradient(layer_input(call->dy, item.m).data,
         layer_input(call->x, item.m).data, layer_output(call->y, item.m).data,
-        norm_of(call, item.m), table_row(call, item.m, SCALE), table_row(call, item.m, MEAN_DY),
+        norm_of(call, item.m), table_row(call, item.m, MEAN_DY),
         table_row(call, item.m, MEAN_DY_XHAT), call->state->pixels, call->pass->batch->lanes,
         item.valid, item.begin, item.end);
 }
@@ -285,6 +290,7 @@ static void backward(
     (void)y;
     const State *state = self->state;
     Call call = {.self = self, .state = state, .pass = pass, .x = x, .dy = dy, .y = dx};
+    call.rectifies = self->rectifies && self->addend == NULL;
     int channels = state->channels;
     size_t stride = self->scratch[state->leaves].stride;
     run(&call, take_gradient_sums);
@@ -294,9 +300,8 @@ static void backward(
         layer_fold_gradient(self, pass, state->bias, leaves + channels, stride);
     }
     if (dx->data == NULL) return;
-    pass->reducer->combine(pass->reducer, pass->batch, group_of(self, pass), record_length(state),
-        reducer_merge_sum, record_of(&call, state->records, 0), record_of(&call, state->grouped, 0),
-        NULL);
+    layer_combine(pass, group_of(self, pass), record_length(state), reducer_merge_sum,
+        record_of(&call, state->records, 0), record_of(&call, state->grouped, 0), NULL);
     for (int m = 0; m < pass->batch->local_count; m++) {
         const double *sums = record_of(&call, state->grouped, m);
         for (int c = 0; c < channels; c++) {
@@ -314,6 +319,8 @@ const LayerType layer_batch_norm = {
     .options = options,
     .options_bytes = sizeof(Options),
     .state_bytes = sizeof(State),
+    .takes_relu_after = 1,
+    .takes_addend = 1,
     .configure = configure,
     .forward = forward,
     .backward = backward,

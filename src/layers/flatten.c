@@ -8,29 +8,10 @@ static Status configure(Layer *self, Shape in, Shape *out) {
     return STATUS_OK;
 }
 
-static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
-    (void)self;
-    (void)pass;
-    (void)x;
-    (void)y;
-}
-
-static void backward(
-    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
-    (void)self;
-    (void)pass;
-    (void)x;
-    (void)y;
-    (void)dy;
-    (void)dx;
-}
-
 const LayerType layer_flatten = {
     .name = "flatten",
     .summary = "[c, h, w] to [c * h * w]",
     .example = "",
     .is_view = 1,
     .configure = configure,
-    .forward = forward,
-    .backward = backward,
 };

@@ -54,6 +54,7 @@ const LayerType layer_relu = {
     .name = "relu",
     .summary = "rectifier: y = max(x, 0)",
     .example = "",
+    .is_relu = 1,
     .is_in_place = 1,
     .backward_reads_y = 1,
     .configure = configure,

@@ -163,13 +163,13 @@ static void norm_moments(Case *c) {
 }
 
 static KernelNorm norm(const Case *c) {
-    return (KernelNorm){c->bias, c->bias, c->bias};
+    return (KernelNorm){c->bias, c->bias, c->bias, c->bias, c->bias, 0};
 }
 
 static void norm_forward(Case *c) {
     for (int m = 0; m < c->count; m++) {
         float *x = c->x + (size_t)m * c->in * c->lanes, *y = c->xt + (size_t)m * c->in * c->lanes;
-        c->kernels->norm_forward(x, y, norm(c), c->bias, c->bias, 1, c->lanes, 0, c->in);
+        c->kernels->norm_forward(x, NULL, y, norm(c), 1, c->lanes, 0, c->in);
     }
 }
 
@@ -185,7 +185,7 @@ static void norm_input_gradient(Case *c) {
     for (int m = 0; m < c->count; m++) {
         float *x = c->x + (size_t)m * c->in * c->lanes, *dy = c->xt + (size_t)m * c->in * c->lanes;
         c->kernels->norm_input_gradient(
-            dy, x, dy, norm(c), c->bias, c->bias, c->bias, 1, c->lanes, c->lanes, 0, c->in);
+            dy, x, dy, norm(c), c->bias, c->bias, 1, c->lanes, c->lanes, 0, c->in);
     }
 }
 

@@ -4,8 +4,8 @@
  * From the top folder, for libFuzzer:
  *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
  *       tests/fuzz/fuzz_job_file.c io/job_*.c io/yaml_*.c io/utf8.c io/suggest.c io/number_text.c \
- *       io/text_builder.c src/{job,option,layer,shape,tree,batch,rng,reducer,threads}.c \
- *       src/{memory,status}.c $(ls -d src/layers/?*.c) -lyaml -lm -lpthread
+ *       io/text_builder.c src/{job,option,layer,sequence,shape,tree,batch,rng}.c \
+ *       src/{reducer,threads,profile,memory,status}.c $(ls -d src/layers/?*.c) -lyaml -lm -lpthread
  * or, to run files through it, with any compiler and -DFUZZ_MAIN instead of -fsanitize=fuzzer.
  *
  * The text goes up to the first line "--set", then each line is one. */

@@ -119,7 +119,7 @@ void harness_forward(Harness *harness, const float *x, int is_training) {
         for (int s = 0; s < harness->batch.microbatch; s++)
             harness->sample_index[m * harness->batch.microbatch + s] =
                 batch_first_sample(&harness->batch, m) + s;
-    copy_in(harness, &harness->network->activations[0], x);
+    copy_in(harness, network_input(harness->network), x);
     network_forward(harness->network, &harness->pass);
 }
 

@@ -83,6 +83,20 @@ static const struct {
     {"model: {layers: [batch_norm: {sync: {group: 4}, init_gamma: uniform}]}",
         "sync: {group: 4}, init_gamma: uniform}\n"},
     {"model: {layers: [batch_norm: {sync: {group: 1}}]}", "sync: none, "},
+    {"model: {layers: [sequential: {layers: [relu, flatten: {name: f}], name: a.b}]}",
+        "    - sequential:\n        name: a.b\n        layers:\n          - relu\n"
+        "          - flatten: {name: f}\n"},
+    {"model: {layers: [residual: {layers: [relu]}, relu]}",
+        "    - residual:\n        layers:\n          - relu\n    - relu\n"},
+    {"model: {layers: [residual: {projection: [linear: {out: 3}], layers: [linear: {out: 3}]}]}",
+        "        projection:\n          - linear: {out: 3, bias: true}\n"},
+    {"model: {layers: [sequential: {layers: [sequential: {layers: [residual: {layers: [sequential:"
+     " {layers: [sequential: {layers: [residual: {layers: [relu]}]}]}]}]}]}]}",
+        "                                  - residual:\n"
+        "                                      layers:\n"
+        "                                        - relu\n"},
+    {"model: {layers: [sequential: {layers: [relu: {name: a}]}, relu: {name: a}]}",
+        "          - relu: {name: a}\n    - relu: {name: a}\n"},
     {LAYERS "optimizer: {lr: 1e-3}\n", "  lr: 0.001\n"},
     {LAYERS "optimizer: {lr: .5}\n", "  lr: 0.5\n"},
     {LAYERS "optimizer: {lr: 5.}\n", "  lr: 5.0\n"},
@@ -144,10 +158,10 @@ START_TEST(the_struct_holds_what_the_text_says) {
     ck_assert_str_eq(job.data.path, "some/where");
     ck_assert_int_eq(job.train.shuffle, 0);
     ck_assert_int_eq(job.train.microbatch, 16);
-    ck_assert_int_eq(job.network.layer_count, 2);
-    ck_assert_ptr_eq(job.network.layers[0].type, layer_type_find("flatten"));
-    ck_assert_str_eq(job.network.layers[0].label, "");
-    ck_assert_str_eq(job.network.layers[1].label, "last");
+    ck_assert_int_eq(job.network.list.count, 2);
+    ck_assert_ptr_eq(job.network.list.layers[0].type, layer_type_find("flatten"));
+    ck_assert_str_eq(job.network.list.layers[0].label, "");
+    ck_assert_str_eq(job.network.list.layers[1].label, "last");
     ck_assert_int_eq(job.network.input.dimension_count, 3);
     ck_assert_int_eq(job.network.input.size[0], 3);
     ck_assert_int_eq(job.network.input.size[2], 9);
@@ -271,6 +285,15 @@ static const struct {
     {"model: {layers: [relu: {name: [a]}]}", "got a list"},
     {"model: {layers: [relu: {name: a, name: b}]}", "j.yaml:1:34: model.layers.0.name: duplicate"},
     {"model: {layers: [linear: {out: 3, out: 4}]}", "j.yaml:1:35: model.layers.0.out: duplicate"},
+    {"model: {layers: [sequential]}",
+        "j.yaml:1:18: model.layers.0.layers: must be given: the list of layers, first to last"},
+    {"model: {layers: [residual: [relu]]}",
+        "j.yaml:1:28: model.layers.0: residual wants its options as {layers: [...]}, got a list"},
+    {"model: {layers: [residual: {layers: [relu], projection: []}]}",
+        "j.yaml:1:57: model.layers.0.projection: wants a list of layers, got an empty list"},
+    {"model: {layers: [sequential: {layers: [sequential: {layers: [linear]}]}]}",
+        "j.yaml:1:62: model.layers.0.layers.0.layers.0.out: must be given"},
+    {"model: {layers: [relu: {layers: [relu]}]}", "model.layers.0.layers: unknown key; known here"},
     {LAYERS "data: {normalize: {mean: []}}\n",
         ":6:26: data.normalize.mean: wants a list of number"},
     {LAYERS "data: {normalize: 3}\n", ":6:19: data.normalize: wants a mapping of its options"},
@@ -396,7 +419,7 @@ START_TEST(large_and_deep_texts_end_in_a_message) {
     char *text = malloc(2 * LARGE_BYTES + 64);
     memset(text, '[', LARGE_BYTES);
     text[LARGE_BYTES] = '\0';
-    expect_message(parse(text, NULL), "j.yaml:1:17: nested more than 16 deep");
+    expect_message(parse(text, NULL), "j.yaml:1:65: nested more than 64 deep");
     for (int i = 0; i < LARGE_BYTES / 4; i++) memcpy(text + (size_t)i * 4, "a: {", 4);
     expect_message(parse(text, NULL), "j.yaml:1:");
     for (int i = 0; i < 30000; i++) memcpy(text + (size_t)i * 4, "- 1\n", 5);
@@ -436,6 +459,11 @@ static const struct {
     {{"model.layers.1={linear: {out: 7}}"}, "    - linear: {out: 7, bias: true}\n"},
     {{"model.layers.0=batch_norm", "model.layers.0.sync.group=3"}, "sync: {group: 3}"},
     {{"model.layers=[relu]"}, "  layers:\n    - relu\nloss:"},
+    {{"model.layers.0=residual", "model.layers.0.layers=[relu, linear: {out: 4}]",
+         "model.layers.0.layers.1.out=5", "model.layers.0.projection=[linear: {out: 6}]",
+         "model.layers.0.residual.projection.0.linear.out=5"},
+        "          - linear: {out: 5, bias: true}\n        projection:\n"
+        "          - linear: {out: 5, bias: true}\n"},
     {{"model.input=784"}, "  input: [784]\n"},
     {{"data.path="}, "  path: \"\"\n"},
     {{"data.path=a=b"}, "  path: \"a=b\"\n"},
@@ -478,6 +506,10 @@ static const struct {
     {{"optimizer=lr: 3"}, "--set #1: the value may not be indented YAML"},
     {{"data.path=&a b"}, "--set #1: anchors (&a) are not part of job files"},
     {{"model.layers.2=relu"}, "--set #1: the list has no item \"2\"; its items are 0 to 1"},
+    {{"model.layers.0=sequential: {layers: [relu]}", "model.layers.0.layers.1=relu"},
+        "--set #1: the value may not be indented YAML"},
+    {{"model.layers.0={sequential: {layers: [relu]}}", "model.layers.0.layers.1=relu"},
+        "--set #2: the list has no item \"1\"; its items are 0 to 0"},
     {{"model.layers.x.out=3"}, "--set #1: the list has no item \"x\""},
     {{"model.layers.1.ou=3"}, "--set #1: model.layers.1.ou: unknown key; did you mean \"out\"?"},
     {{"model.layers=[]", "model.layers.0.x=3"},
@@ -544,10 +576,12 @@ END_TEST
 
 /* Everything that asks for a fault point, once each. */
 static Status read_print_compare(const char *path) {
-    char *sets[] = {"optimizer.lr=0.5", "model.layers.0.name=f", NULL}, *text = NULL;
+    char *sets[] = {"optimizer.lr=0.5", "model.layers.0.name=f",
+        "model.layers.3={residual: {layers: [relu], projection: [relu: {name: g}]}}", NULL};
+    char *text = NULL;
     int is_same_run = 0;
     Job other = {0};
-    Status status = job_file_read(&job, path, sets, 2);
+    Status status = job_file_read(&job, path, sets, 3);
     if (status == STATUS_OK) status = job_file_read(&other, NULL, NULL, 0);
     if (status == STATUS_OK) status = job_file_print(&job, 1, &text);
     memory_free(text);
@@ -612,6 +646,8 @@ static const struct {
     {"model.layers.1.name=fc", "model.layers.1.name: 1 -> fc", 0},
     {"model.layers=[flatten, linear: {out: 10}, relu]", "model.layers.2: (no layer) -> relu", 0},
     {"model.layers=[flatten]", "model.layers.1: linear -> (no layer)", 0},
+    {"model.layers.0={sequential: {layers: [flatten]}}", "model.layers.0: flatten -> sequential",
+        0},
 };
 
 START_TEST(a_difference_is_named_and_judged) {
@@ -624,6 +660,26 @@ START_TEST(a_difference_is_named_and_judged) {
     ck_assert_int_eq(job_file_compare(&before, &job, &text, &is_same_run), STATUS_OK);
     ck_assert_str_eq(text, changes[_i].difference);
     ck_assert_int_eq(is_same_run, changes[_i].is_same_run);
+    memory_free(text);
+    job_free(&before);
+}
+END_TEST
+
+START_TEST(differences_of_inner_layers_are_listed) {
+    char *sets[] = {"model.layers.2.layers.0.out=4", "model.layers.2.layers.1.name=a",
+        "model.layers.2.projection=[linear: {out: 4}, relu]", NULL};
+    char *text = NULL;
+    int is_same_run = -1;
+    parse_well(LAYERS "    - residual: {layers: [linear: {out: 3}, relu]}\n", NULL);
+    Job before = job;
+    job = (Job){0};
+    parse_well(LAYERS "    - residual: {layers: [linear: {out: 3}, relu]}\n", sets);
+    ck_assert_int_eq(job_file_compare(&before, &job, &text, &is_same_run), STATUS_OK);
+    ck_assert_str_eq(text, "model.layers.2.layers.0.out: 3 -> 4\n"
+                           "model.layers.2.layers.1.name: 1 -> a\n"
+                           "model.layers.2.projection.0: (no layer) -> linear\n"
+                           "model.layers.2.projection.1: (no layer) -> relu");
+    ck_assert_int_eq(is_same_run, 0);
     memory_free(text);
     job_free(&before);
 }
@@ -655,6 +711,7 @@ static void add_good_tests(TCase *tests) {
     tcase_add_loop_test(tests, a_set_changes_the_job, 0, COUNT(good_sets));
     tcase_add_test(tests, a_set_mends_what_is_wrong_in_the_file);
     tcase_add_loop_test(tests, a_difference_is_named_and_judged, 0, COUNT(changes));
+    tcase_add_test(tests, differences_of_inner_layers_are_listed);
     tcase_add_test(tests, all_differences_are_listed);
 }
 

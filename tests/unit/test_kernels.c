@@ -396,7 +396,7 @@ static const int pixel_counts[] = {1, 2, 3, 5, 25, 196};
 /* What surrounds a test of batch norm: values of mean 1000 and deviation 1, NaN in dead lanes. */
 typedef struct Norm {
     const Kernels *kernels;
-    int pixels, lanes, valid;
+    int pixels, lanes, valid, rectifies;
     size_t n;
     float *x, *dy, *y;
     double mean[CHANNELS], m2[CHANNELS]; /* plain loops */
@@ -442,7 +442,8 @@ static void norm_finish(Norm *norm) {
 }
 
 static KernelNorm kernel_norm(const Norm *norm) {
-    return (KernelNorm){norm->high, norm->low, norm->inverse_std};
+    return (KernelNorm){
+        norm->high, norm->low, norm->inverse_std, norm->scale, norm->shift, norm->rectifies};
 }
 
 /* Run `check` for every table and several numbers of valid lanes. */
@@ -475,8 +476,8 @@ START_TEST(moments_keep_their_digits_far_from_zero) {
 END_TEST
 
 static void check_norm_forward(Norm *norm) {
-    norm->kernels->norm_forward(norm->x, norm->y, kernel_norm(norm), norm->scale, norm->shift,
-        norm->pixels, norm->lanes, 0, CHANNELS);
+    norm->kernels->norm_forward(
+        norm->x, NULL, norm->y, kernel_norm(norm), norm->pixels, norm->lanes, 0, CHANNELS);
     for (int c = 0; c < CHANNELS; c++) {
         FOR_VALID(norm, p, s) {
             double centered = norm_value(norm, norm->x, c, p, s) - norm->mean[c];
@@ -519,8 +520,8 @@ END_TEST
 
 static void check_norm_input_gradient(Norm *norm) {
     float mean_dy[CHANNELS] = {0.5f, -0.25f, 0}, mean_dy_xhat[CHANNELS] = {-0.125f, 0.75f, 1};
-    norm->kernels->norm_input_gradient(norm->dy, norm->x, norm->y, kernel_norm(norm), norm->scale,
-        mean_dy, mean_dy_xhat, norm->pixels, norm->lanes, norm->valid, 0, CHANNELS);
+    norm->kernels->norm_input_gradient(norm->dy, norm->x, norm->y, kernel_norm(norm), mean_dy,
+        mean_dy_xhat, norm->pixels, norm->lanes, norm->valid, 0, CHANNELS);
     for (int c = 0; c < CHANNELS; c++) {
         FOR_VALID(norm, p, s) {
             double bracket = norm_value(norm, norm->dy, c, p, s) - mean_dy[c] -
@@ -538,6 +539,67 @@ static void check_norm_input_gradient(Norm *norm) {
 
 START_TEST(norm_gradient_is_zero_in_lanes_without_samples) {
     for_each_norm(pixel_counts[_i], check_norm_input_gradient);
+}
+END_TEST
+
+/* What the unfused kernels make of the same numbers, one after the other. */
+static void check_norm_with_relu(Norm *norm) {
+    const Kernels *kernels = norm->kernels;
+    float mean_dy[CHANNELS] = {0.5f, -0.25f, 0}, mean_dy_xhat[CHANNELS] = {-0.125f, 0.75f, 1};
+    double sums[2][CHANNELS], want_sums[2][CHANNELS];
+    float *want = block(norm->n), *masked = block(norm->n);
+    kernels->norm_forward(
+        norm->x, NULL, want, kernel_norm(norm), norm->pixels, norm->lanes, 0, CHANNELS);
+    kernels->relu_forward(want, want, norm->n);
+    kernels->relu_backward(want, norm->dy, masked, norm->n);
+    kernels->norm_sums(masked, norm->x, kernel_norm(norm), norm->pixels, norm->lanes, norm->valid,
+        0, CHANNELS, want_sums[0], want_sums[1]);
+    norm->rectifies = 1;
+    kernels->norm_forward(
+        norm->x, NULL, norm->y, kernel_norm(norm), norm->pixels, norm->lanes, 0, CHANNELS);
+    assert_same_bits(norm->y, want, norm->n, "normalized and rectified");
+    kernels->norm_sums(norm->dy, norm->x, kernel_norm(norm), norm->pixels, norm->lanes, norm->valid,
+        0, CHANNELS, sums[0], sums[1]);
+    ck_assert(memcmp(sums, want_sums, sizeof sums) == 0);
+    kernels->norm_input_gradient(norm->dy, norm->x, norm->y, kernel_norm(norm), mean_dy,
+        mean_dy_xhat, norm->pixels, norm->lanes, norm->valid, 0, CHANNELS);
+    norm->rectifies = 0;
+    kernels->norm_input_gradient(masked, norm->x, want, kernel_norm(norm), mean_dy, mean_dy_xhat,
+        norm->pixels, norm->lanes, norm->valid, 0, CHANNELS);
+    assert_same_bits(norm->y, want, norm->n, "gradient through the relu");
+    block_free(want, norm->n);
+    block_free(masked, norm->n);
+}
+
+START_TEST(norm_with_relu_has_the_bits_of_both) {
+    for_each_norm(pixel_counts[_i], check_norm_with_relu);
+}
+END_TEST
+
+static void check_norm_with_addend(Norm *norm) {
+    const Kernels *kernels = norm->kernels;
+    float *addend = random_block(norm->n);
+    for (norm->rectifies = 0; norm->rectifies < 2; norm->rectifies++) {
+        kernels->norm_forward(
+            norm->x, addend, norm->y, kernel_norm(norm), norm->pixels, norm->lanes, 0, CHANNELS);
+        for (int c = 0; c < CHANNELS; c++) {
+            FOR_VALID(norm, p, s) {
+                double z = (norm_value(norm, norm->x, c, p, s) - norm->mean[c]) * norm->scale[c] +
+                           norm->shift[c] + norm_value(norm, addend, c, p, s);
+                assert_close(norm_value(norm, norm->y, c, p, s), norm->rectifies && z < 0 ? 0 : z,
+                    10, FLT_EPSILON, "normalized sum");
+            }
+        }
+    }
+    norm->rectifies = 1;
+    kernels->norm_forward(
+        norm->x, addend, addend, kernel_norm(norm), norm->pixels, norm->lanes, 0, CHANNELS);
+    assert_same_bits(addend, norm->y, norm->n, "in place of the addend");
+    block_free(addend, norm->n);
+}
+
+START_TEST(norm_with_addend_agrees_with_a_plain_loop) {
+    for_each_norm(pixel_counts[_i], check_norm_with_addend);
 }
 END_TEST
 
@@ -571,11 +633,17 @@ START_TEST(relu_keeps_nan_and_passes_gradients_where_positive) {
 }
 END_TEST
 
-START_TEST(add_and_scale_are_exact) {
+START_TEST(sums_and_scale_are_exact) {
     size_t n = lengths[_i];
     FOR_EACH_TABLE(kernels, lanes) {
-        float *sum = random_block(n), *term = random_block(n), *want = block(n);
+        float *sum = random_block(n), *term = random_block(n), *want = block(n), *y = block(n);
         for (size_t i = 0; i < n; i++) want[i] = sum[i] + term[i];
+        kernels->sum(sum, term, y, n, 0);
+        assert_same_bits(y, want, n, "sum");
+        kernels->relu_forward(want, want, n);
+        kernels->sum(sum, term, y, n, 1);
+        assert_same_bits(y, want, n, "rectified sum");
+        kernels->sum(sum, term, want, n, 0);
         kernels->add(sum, term, n);
         assert_same_bits(sum, want, n, "add");
         for (size_t i = 0; i < n; i++) want[i] = sum[i] * 0.3f;
@@ -584,6 +652,7 @@ START_TEST(add_and_scale_are_exact) {
         block_free(sum, n);
         block_free(term, n);
         block_free(want, n);
+        block_free(y, n);
     }
 }
 END_TEST
@@ -798,8 +867,10 @@ int main(void) {
     add_loop(suite, "norm", normalization_agrees_with_a_plain_loop, 0, pixels);
     add_loop(suite, "norm sums", norm_sums_agree_with_a_plain_loop, 0, pixels);
     add_loop(suite, "norm gradient", norm_gradient_is_zero_in_lanes_without_samples, 0, pixels);
+    add_loop(suite, "norm and relu", norm_with_relu_has_the_bits_of_both, 0, pixels);
+    add_loop(suite, "norm and sum", norm_with_addend_agrees_with_a_plain_loop, 0, pixels);
     add_loop(suite, "relu", relu_keeps_nan_and_passes_gradients_where_positive, 0, length_count);
-    add_loop(suite, "add", add_and_scale_are_exact, 0, length_count);
+    add_loop(suite, "add", sums_and_scale_are_exact, 0, length_count);
     add_loop(suite, "squares", sum_of_squares_is_a_double, 0, length_count);
     add_loop(suite, "finite", one_number_that_is_not_finite_is_found_anywhere, 0, length_count);
     add_loop(suite, "bytes", bytes_are_looked_up_for_valid_samples_only, 0, 1);

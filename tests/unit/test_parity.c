@@ -218,7 +218,7 @@ static const char *const mlp_bn =
 /* Set every tensor from arrays PREFIX.NAME, or compare with them. */
 static void put_state(Harness *harness, const Reference *reference, const char *prefix) {
     for (int n = 0; n < harness->network->tensor_count; n++) {
-        char array[256];
+        char array[512];
         snprintf(array, sizeof array, "%.64s.%s", prefix, harness->network->tensors[n].name);
         ck_assert_ptr_nonnull(reference_find(reference, array));
         put(harness, harness->network->tensors[n].name, reference, array);
@@ -229,7 +229,7 @@ static void check_state(
     const Harness *harness, const Reference *reference, const char *prefix, double limit) {
     for (int n = 0; n < harness->network->tensor_count; n++) {
         const LayerTensor *tensor = harness->network->tensors[n].tensor;
-        char array[256];
+        char array[512];
         snprintf(array, sizeof array, "%.64s.%s", prefix, harness->network->tensors[n].name);
         if (tensor->kind == TENSOR_COUNTER)
             ck_assert_int_eq(tensor->counter, (int64_t)reference_data(reference, array, 1)[0]);
@@ -272,7 +272,7 @@ static void create_mlp(Harness *harness, int has_norm, int microbatch) {
 static void check_pass(int has_norm, int microbatch, const char *prefix, int first, int count) {
     Harness harness;
     Reference reference;
-    char name[256];
+    char name[512];
     float logits[BATCH * CLASSES], dx[BATCH * IN];
     open_case(&reference, has_norm ? "mlp_bn" : "mlp");
     create_mlp(&harness, has_norm, microbatch);
@@ -331,7 +331,7 @@ static void check_optimizer_state(
     for (int i = 0; i < optimizer->state_count; i++)
         for (int n = 0; n < harness->network->tensor_count; n++) {
             const LayerTensor *tensor = harness->network->tensors[n].tensor;
-            char array[256];
+            char array[512];
             if (tensor->kind != TENSOR_PARAMETER) continue;
             snprintf(array, sizeof array, "%s.%s", optimizer->state_names[i],
                 harness->network->tensors[n].name);
@@ -346,7 +346,7 @@ START_TEST(twenty_optimizer_steps_equal_pytorchs) {
     Harness harness;
     Reference steps, start;
     Optimizer *optimizer = NULL;
-    char name[256];
+    char name[512];
     snprintf(name, sizeof name, "%s_%s", _i % 2 ? "mlp_bn" : "mlp", wanted->name);
     open_case(&steps, name);
     open_case(&start, _i % 2 ? "mlp_bn" : "mlp");

@@ -5,6 +5,7 @@
 import gzip
 import os
 import sys
+from collections import OrderedDict
 
 import h5py
 import numpy as np
@@ -19,25 +20,42 @@ def read_idx(folder, name, header):
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
-def build(layers):
-    """The network of the job in the file, as a torch.nn.Sequential."""
-    modules, features = [], 784
+class Residual(torch.nn.Module):
+    def __init__(self, layers, projection):
+        super().__init__()
+        self.layers, self.projection = layers, projection
+
+    def forward(self, x):
+        return self.layers(x) + (x if self.projection is None else self.projection(x))
+
+
+def build(layers, features):
+    """A list of layers of the job in the file as a torch.nn.Sequential, and its output features."""
+    modules = OrderedDict()
     for layer in layers:
         name, options = (layer, {}) if isinstance(layer, str) else next(iter(layer.items()))
         if name == "flatten":
-            modules.append(torch.nn.Flatten())
+            module = torch.nn.Flatten()
         elif name == "linear":
-            modules.append(torch.nn.Linear(features, options["out"], bias=options["bias"]))
+            module = torch.nn.Linear(features, options["out"], bias=options["bias"])
             features = options["out"]
         elif name == "batch_norm":
-            modules.append(torch.nn.BatchNorm1d(features, eps=options["eps"]))
+            module = torch.nn.BatchNorm1d(features, eps=options["eps"])
         elif name == "relu":
-            modules.append(torch.nn.ReLU())
+            module = torch.nn.ReLU()
         elif name == "log_softmax":
-            modules.append(torch.nn.LogSoftmax(dim=1))
+            module = torch.nn.LogSoftmax(dim=1)
+        elif name == "sequential":
+            module, features = build(options["layers"], features)
+        elif name == "residual":
+            projection = options.get("projection")
+            module = Residual(build(options["layers"], features)[0],
+                              projection and build(projection, features)[0])
+            features = build(options["layers"], features)[1]
         else:
             sys.exit(f"no such layer here: {name}")
-    return torch.nn.Sequential(*modules)
+        modules[options.get("name", str(len(modules)))] = module
+    return torch.nn.Sequential(modules), features
 
 
 def main():
@@ -45,7 +63,7 @@ def main():
     with h5py.File(sys.argv[1]) as f:
         job = f["config"][()]
         job = yaml.safe_load(job.decode() if isinstance(job, bytes) else job)
-        model = build(job["model"]["layers"])
+        model = build(job["model"]["layers"], 784)[0]
         model.load_state_dict({k: torch.from_numpy(np.asarray(v[...])) for k, v in f["model"].items()}, strict=True)
     normalize = job["data"]["normalize"]
     images = read_idx(sys.argv[2], "t10k-images-idx3-ubyte", 16).reshape(-1, 1, 28, 28)

@@ -30,6 +30,14 @@ for job in "$source_folder"/jobs/*.yaml; do expect 0 "$lockstep" config "$job"; 
 
 expect 0 "$lockstep" summary "$source_folder/jobs/mnist-mlp-bn.yaml"
 has "Trained parameters: 536586" # 784*512 + 2*512 + 512*256 + 2*256 + 256*10 + 10
+expect 0 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 10}, relu], projection: [sequential: {name: s, layers: [linear: {out: 10}]}]}]}"
+has "0 (residual)                   [10]"
+has "  layers.0 (linear)            [10]                         70"
+has "  projection.s (sequential)    [10]"
+has "    0 (linear)                 [10]                         70"
+has "Trained parameters: 140"
+expect 78 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 5}]}]}"
+expect_text "residual '0': its layers give [5], its input is [6]"
 
 # A run from start to end; every class is told, and every test sample is counted once on any ranks.
 small=(--set data.train_count=3000 --set data.test_count=333 --set data.valid_split=0.1)
@@ -50,6 +58,21 @@ expect_same "$folder/one" "$folder/out"
 expect 0 ranks 2 eval "$folder/run/best.h5" --mode train
 has "train mode"
 cmp -s "$folder/one" "$folder/out" && fail "--mode train has no effect"
+
+# --profile: a row for every layer, parts that add up to the whole, and the same bits.
+profiled=("${small[@]}" --set train.epochs=1
+    --set "model.layers=[flatten, linear: {out: 32}, residual: {layers: [linear: {out: 32}, batch_norm]}, relu, linear: {out: 10}]")
+expect 0 ranks 2 train "${profiled[@]}" --out "$folder/plain" --progress lines
+if grep -q profile "$folder/out"; then fail "a profile that nobody asked for"; fi
+expect 0 ranks 2 train "${profiled[@]}" --out "$folder/profiled" --progress lines --profile
+expect_same "$folder/plain/latest.h5" "$folder/profiled/latest.h5"
+has "profile of 43 steps, rank 0: "
+for row in "0 (flatten)" "1 (linear)" "2 (residual)" "2.layers.0 (linear)" "2.layers.1 (batch_norm)" "3 (relu)" \
+    "4 (linear)" loading loss "batch-norm communication" "gradient exchange and optimizer" other; do
+    [ "$(grep -cF -- "$row  " "$folder/out")" = 1 ] || { cat "$folder/out"; fail "not one row of '$row'"; }
+done
+awk '/^ms per step/ { rows = 1; next } rows { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9.]+%$/) sum += $i; n++ }
+    END { exit !(n >= 12 && sum > 98.5 && sum < 101.5) }' "$folder/out" || { cat "$folder/out"; fail "shares do not add up"; }
 
 # A checkpoint of another model is refused by name.
 expect 65 "$lockstep" eval "$folder/run/best.h5" "$source_folder/jobs/mnist-mlp-bn.yaml" --set data.format=synthetic

@@ -9,8 +9,32 @@ for python in python3 /usr/bin/python3; do
 done
 [ -n "$python" ] || skip "no python3 with PyTorch and h5py (Debian: python3-torch python3-h5py)"
 
-for job in mnist-mlp-bn mnist-mlp-adam-bn; do
-    expect 0 ranks 2 train "$source_folder/jobs/$job.yaml" --set "data.path=$data" --set train.epochs=3 \
+# Layers within layers, with names and without.
+cat >"$folder/nested.yaml" <<'YAML'
+data: {format: idx, path: "", normalize: {mean: 0.5, std: 0.5}}
+model:
+  layers:
+    - flatten
+    - sequential: {name: stem, layers: [linear: {out: 64, bias: false}, batch_norm: {name: norm}, relu]}
+    - residual:
+        layers:
+          - linear: {out: 64}
+          - batch_norm
+          - relu
+          - residual: {name: inner, layers: [linear: {out: 64}, relu]}
+    - relu
+    - residual:
+        layers: [linear: {out: 32}, batch_norm]
+        projection: [linear: {out: 32, bias: false}, batch_norm]
+    - relu
+    - linear: {out: 10}
+optimizer: {lr: 0.05, momentum: 0.9}
+YAML
+
+for job in "$source_folder"/jobs/mnist-mlp{,-adam}-bn.yaml "$folder/nested.yaml"; do
+    file=$job
+    job=$(basename "$job" .yaml)
+    expect 0 ranks 2 train "$file" --set "data.path=$data" --set train.epochs=3 \
         --out "$folder/$job" --progress none
     expect 0 ranks 2 eval "$folder/$job/latest.h5"
     cp "$folder/out" "$folder/eval"

@@ -12,8 +12,15 @@ model:
     - linear: {out: 60, bias: false}
     - batch_norm
     - relu
-    - linear: {out: 33}
-    - batch_norm: {sync: {group: 3}, momentum: null}
+    - residual:
+        layers:
+          - sequential: {name: first, layers: [linear: {out: 60}, batch_norm, relu]}
+          - linear: {out: 60}
+          - batch_norm
+    - relu
+    - residual:
+        layers: [linear: {out: 33}, batch_norm: {sync: {group: 3}, momentum: null}]
+        projection: [linear: {out: 33, bias: false}, batch_norm]
     - relu
     - linear: {out: 10}
     - log_softmax
