@@ -11,6 +11,10 @@ enum { DIGEST_BYTES = sizeof((Dataset *)NULL)->digest };
 #define FORMAT_ENTRY(format, object) [format] = &object,
 static const DatasetFormat *const formats[] = {DATASET_FORMATS(FORMAT_ENTRY)};
 
+const DatasetFormat *dataset_format(int format) {
+    return formats[format];
+}
+
 /* One rank of each node handles the files. */
 static int is_leader(const Comm *comm) {
     return comm_node_rank(comm) == 0;
@@ -42,7 +46,7 @@ static Status measure_set(
     const Comm *comm, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     *sizes = (DatasetSizes){0};
     if (!is_leader(comm)) return STATUS_OK;
-    TRY(formats[job->data.format]->measure(job, split, sizes));
+    TRY(dataset_format(job->data.format)->measure(job, split, sizes));
     return check_input(job, sizes);
 }
 
@@ -128,7 +132,7 @@ static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, Datas
     if (!is_leader(comm)) return STATUS_OK;
     size_t raw_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
     uint8_t *raw = (uint8_t *)dataset->images + (room_bytes(dataset, sizes) - raw_bytes);
-    TRY(formats[job->data.format]->fill(job, split, sizes, raw, (uint8_t *)dataset->labels));
+    TRY(dataset_format(job->data.format)->fill(job, split, sizes, raw, (uint8_t *)dataset->labels));
     if (transform_is_asked(&job->data.transforms)) TRY(transform_set(dataset, job, sizes, raw));
     return compute_digest(dataset);
 }
