@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write resize.txt, or with --check compare it: what Pillow's Image.resize(BILINEAR) makes of planes that are
+"""Write resize.csv, or with --check compare it: what Pillow's Image.resize(BILINEAR) makes of planes that are
 drawn by a formula. One line per case: type, height and width before and after, FNV-1a hash of the result's bytes
 (floats little-endian)."""
 import sys
@@ -40,9 +40,9 @@ def resize(kind, height, width, new_height, new_width):
     return image.resize((new_width, new_height), Image.BILINEAR).tobytes()
 
 
-lines = [f"{kind} {' '.join(map(str, sizes))} {fnv(resize(kind, *sizes)):016x}\n" for kind in ("byte", "float")
+lines = [f"{kind},{','.join(map(str, sizes))},{fnv(resize(kind, *sizes)):016x}\n" for kind in ("byte", "float")
          for sizes in SIZES]
-path = Path(__file__).with_name("resize.txt")
+path = Path(__file__).with_name("resize.csv")
 if sys.argv[1:] == ["--check"]:
     if path.read_text().splitlines(True) != lines:
         sys.exit(f"{path} is not what Pillow computes")

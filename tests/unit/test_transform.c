@@ -41,11 +41,11 @@ START_TEST(resized_planes_are_those_of_pillow) {
     int from[2], to[2], cases = 0;
     unsigned long long hash = 0;
     const char *folder = getenv("LOCKSTEP_SOURCE");
-    snprintf(path, sizeof path, "%s/tests/reference/resize.txt", folder == NULL ? "." : folder);
+    snprintf(path, sizeof path, "%s/tests/reference/resize.csv", folder == NULL ? "." : folder);
     FILE *file = fopen(path, "r");
     ck_assert_ptr_nonnull(file);
-    while (fscanf(file, "%15s %d %d %d %d %llx", kind, &from[0], &from[1], &to[0], &to[1], &hash) ==
-           6) {
+    while (fscanf(file, "%15[a-z],%d,%d,%d,%d,%llx\n", kind, &from[0], &from[1], &to[0], &to[1],
+               &hash) == 6) {
         int is_float = strcmp(kind, "float") == 0;
         size_t element_bytes = is_float ? sizeof(float) : 1;
         const void *before = is_float ? (const void *)floats : bytes;
