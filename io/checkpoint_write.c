@@ -22,22 +22,9 @@ typedef struct Writer {
 
 /* ---- the file and its groups ---- */
 
-/* A creation list of the given class with what makes equal files equal: no times, links in order.
- */
-static hid_t creation_list(hid_t class, int has_links) {
-    unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
-    hid_t list = H5Pcreate(class);
-    if (list < 0) return list;
-    if (H5Pset_obj_track_times(list, 0) < 0 ||
-        (has_links && H5Pset_link_creation_order(list, order) < 0)) {
-        H5Pclose(list);
-        return -1;
-    }
-    return list;
-}
-
 static Status open_writer(Writer *writer) {
-    hid_t access = hdf5_image_access(writer->image), creation = creation_list(H5P_FILE_CREATE, 1);
+    hid_t access = hdf5_image_access(writer->image),
+          creation = hdf5_creation_list(H5P_FILE_CREATE, 1);
     if (access >= 0 && creation >= 0 && H5Pset_userblock(creation, SEAL_BYTES) >= 0 &&
         !status_fault_is_due())
         writer->file = H5Fcreate(writer->path, H5F_ACC_TRUNC, creation, access);
@@ -72,7 +59,7 @@ static Status find_group(Writer *writer, const char *name, hid_t *group) {
             return STATUS_OK;
         }
     REQUIRE(writer->group_count < GROUPS_MAX);
-    hid_t creation = creation_list(H5P_GROUP_CREATE, 1);
+    hid_t creation = hdf5_creation_list(H5P_GROUP_CREATE, 1);
     *group = -1;
     if (creation >= 0) *group = H5Gcreate2(writer->file, name, H5P_DEFAULT, creation, H5P_DEFAULT);
     Status status = *group < 0 ? hdf5_fail(STATUS_IO, writer->path, name) : STATUS_OK;
@@ -97,21 +84,8 @@ static Status write_attribute(
     return status;
 }
 
-/* A UTF-8 string of fixed length: unlike those of variable length its bytes lie where HDF5 has a
- * checksum. */
-static hid_t string_type(const char *text) {
-    hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0 &&
-        (H5Tset_size(type, strlen(text) + (*text == '\0')) < 0 ||
-            H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
-        H5Tclose(type);
-        return -1;
-    }
-    return type;
-}
-
 static Status write_text(Writer *writer, hid_t object, const char *name, const char *text) {
-    hid_t type = string_type(text);
+    hid_t type = hdf5_string_type(strlen(text));
     if (type < 0) return hdf5_fail(STATUS_IO, writer->path, name);
     Status status = write_attribute(writer, object, name, type, text);
     H5Tclose(type);
@@ -179,7 +153,7 @@ static Status write_array(Writer *writer, const CheckpointArray *array) {
     hsize_t sizes[SHAPE_DIMENSIONS_MAX];
     hid_t group = -1, dataset = -1, type = hdf5_file_type(array->type);
     TRY(find_group(writer, array->group, &group));
-    hid_t space = array_space(array, sizes), creation = creation_list(H5P_DATASET_CREATE, 0);
+    hid_t space = array_space(array, sizes), creation = hdf5_creation_list(H5P_DATASET_CREATE, 0);
     if (space >= 0 && creation >= 0 && choose_storage(creation, array, sizes) == STATUS_OK)
         dataset = H5Dcreate2(group, array->name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
     int failed = dataset < 0 || status_fault_is_due() ||
@@ -196,8 +170,8 @@ static Status write_array(Writer *writer, const CheckpointArray *array) {
 }
 
 static Status write_config(Writer *writer, const char *text) {
-    hid_t type = string_type(text), space = H5Screate(H5S_SCALAR), dataset = -1;
-    hid_t creation = creation_list(H5P_DATASET_CREATE, 0);
+    hid_t type = hdf5_string_type(strlen(text)), space = H5Screate(H5S_SCALAR), dataset = -1;
+    hid_t creation = hdf5_creation_list(H5P_DATASET_CREATE, 0);
     if (type >= 0 && space >= 0 && creation >= 0 && H5Pset_layout(creation, H5D_CONTIGUOUS) >= 0)
         dataset =
             H5Dcreate2(writer->file, "config", type, space, H5P_DEFAULT, creation, H5P_DEFAULT);

@@ -11,6 +11,10 @@ enum { DIGEST_BYTES = sizeof((Dataset *)NULL)->digest };
 #define FORMAT_ENTRY(format, object) [format] = &object,
 static const DatasetFormat *const formats[] = {DATASET_FORMATS(FORMAT_ENTRY)};
 
+const DatasetFormat *dataset_format(int format) {
+    return formats[format];
+}
+
 /* One rank of each node handles the files. */
 static int is_leader(const Comm *comm) {
     return comm_node_rank(comm) == 0;
@@ -24,23 +28,26 @@ static Shape sample_shape(const DatasetSizes *sizes) {
     return (Shape){3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
 }
 
-/* The network takes a sample as it is, or flat. */
-static Status check_input(Shape input, const DatasetSizes *sizes) {
-    Shape sample = sample_shape(sizes), flat = {1, {(int)sample_bytes(sizes)}};
+/* The network takes a sample as it is after the transforms, or flat. */
+static Status check_input(const Job *job, const DatasetSizes *sizes) {
+    Shape input = job->network.input, sample;
+    TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));
+    Shape flat = {1, {(int)shape_element_count(sample)}};
     char input_text[SHAPE_TEXT_BYTES], sample_text[SHAPE_TEXT_BYTES], flat_text[SHAPE_TEXT_BYTES];
     if (shape_is_equal(input, sample) || shape_is_equal(input, flat)) return STATUS_OK;
     return FAIL(STATUS_CONFIG,
-        "model.input: is %s, but a sample of the data set is %s (or, flat, %s)",
+        "model.input: is %s, but a sample of the data set is %s (or, flat, %s)%s",
         shape_print(input, input_text), shape_print(sample, sample_text),
-        shape_print(flat, flat_text));
+        shape_print(flat, flat_text),
+        transform_is_asked(&job->data.transforms) ? " after resize, pad and center_crop" : "");
 }
 
 static Status measure_set(
     const Comm *comm, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     *sizes = (DatasetSizes){0};
     if (!is_leader(comm)) return STATUS_OK;
-    TRY(formats[job->data.format]->measure(job, split, sizes));
-    return check_input(job->network.input, sizes);
+    TRY(dataset_format(job->data.format)->measure(job, split, sizes));
+    return check_input(job, sizes);
 }
 
 /* Collective. Every rank gets rank 0's sizes; every leader must have found the same. */
@@ -59,13 +66,22 @@ static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
     return comm_agree(comm, status);
 }
 
+/* Bytes that images need while they are transformed within one place: those of the larger of the
+ * two forms. */
+static size_t room_bytes(const Dataset *dataset, const DatasetSizes *sizes) {
+    size_t before = (size_t)sample_bytes(sizes), after = shape_element_count(dataset->shape);
+    return (size_t)sizes->count * (before > after ? before : after);
+}
+
 /* Collective. */
-static Status create_window(Dataset *dataset, const Comm *comm, const DatasetSizes *sizes) {
+static Status create_window(
+    Dataset *dataset, const Comm *comm, const Job *job, const DatasetSizes *sizes) {
     void *data = NULL;
-    size_t image_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
+    TRY(comm_agree(
+        comm, transform_shape(&job->data.transforms, sample_shape(sizes), &dataset->shape)));
+    size_t image_bytes = room_bytes(dataset, sizes);
     TRY(comm_window_create(comm, image_bytes + (size_t)sizes->count, &dataset->window, &data));
     dataset->count = sizes->count;
-    dataset->shape = sample_shape(sizes);
     dataset->class_count = (int)sizes->class_count;
     dataset->images = data;
     dataset->labels = (uint8_t *)data + image_bytes;
@@ -78,19 +94,18 @@ static void hash_int64(XXH3_state_t *state, int64_t value) {
     XXH3_128bits_update(state, bytes, sizeof bytes);
 }
 
-static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
+static Status compute_digest(Dataset *dataset) {
     XXH3_state_t *state = status_fault_is_due() ? NULL : XXH3_createState();
     if (state == NULL || XXH3_128bits_reset(state) != XXH_OK) {
         XXH3_freeState(state);
         return FAIL(STATUS_NO_MEMORY, "data set: no memory for its digest");
     }
-    hash_int64(state, sizes->count);
-    hash_int64(state, sizes->channels);
-    hash_int64(state, sizes->height);
-    hash_int64(state, sizes->width);
-    hash_int64(state, sizes->class_count);
-    XXH3_128bits_update(state, dataset->images, (size_t)sizes->count * (size_t)sample_bytes(sizes));
-    XXH3_128bits_update(state, dataset->labels, (size_t)sizes->count);
+    size_t count = (size_t)dataset->count;
+    hash_int64(state, dataset->count);
+    for (int i = 0; i < 3; i++) hash_int64(state, dataset->shape.size[i]);
+    hash_int64(state, dataset->class_count);
+    XXH3_128bits_update(state, dataset->images, count * shape_element_count(dataset->shape));
+    XXH3_128bits_update(state, dataset->labels, count);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
     XXH3_freeState(state);
@@ -98,12 +113,28 @@ static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
     return STATUS_OK;
 }
 
+/* From `raw`, the end of the images' room, to its start, one after another: sample i ends where no
+ * later one lies yet. */
+static Status transform_set(
+    Dataset *dataset, const Job *job, const DatasetSizes *sizes, const uint8_t *raw) {
+    Transform *transform = NULL;
+    size_t before = (size_t)sample_bytes(sizes), after = shape_element_count(dataset->shape);
+    uint8_t *images = (uint8_t *)dataset->images;
+    Status status = transform_create(&transform, &job->data.transforms, sample_shape(sizes), 1);
+    for (size_t i = 0; i < (size_t)sizes->count && status == STATUS_OK; i++)
+        transform_sample(transform, raw + i * before, images + i * after);
+    transform_free(transform);
+    return status;
+}
+
 static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, DatasetSplit split,
     const DatasetSizes *sizes) {
     if (!is_leader(comm)) return STATUS_OK;
-    TRY(formats[job->data.format]->fill(
-        job, split, sizes, (uint8_t *)dataset->images, (uint8_t *)dataset->labels));
-    return compute_digest(dataset, sizes);
+    size_t raw_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
+    uint8_t *raw = (uint8_t *)dataset->images + (room_bytes(dataset, sizes) - raw_bytes);
+    TRY(dataset_format(job->data.format)->fill(job, split, sizes, raw, (uint8_t *)dataset->labels));
+    if (transform_is_asked(&job->data.transforms)) TRY(transform_set(dataset, job, sizes, raw));
+    return compute_digest(dataset);
 }
 
 void dataset_print_digest(const Dataset *dataset, char text[DATASET_DIGEST_TEXT_BYTES]) {
@@ -127,7 +158,7 @@ Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit s
     REQUIRE(!comm_is_root(comm) || is_leader(comm));
     TRY(comm_agree(comm, measure_set(comm, job, split, &sizes)));
     TRY(agree_on_sizes(comm, &sizes));
-    TRY(create_window(dataset, comm, &sizes));
+    TRY(create_window(dataset, comm, job, &sizes));
     TRY(comm_agree(comm, fill_set(dataset, comm, job, split, &sizes)));
     comm_node_barrier(comm);
     return agree_on_digest(dataset, comm);

@@ -10,7 +10,7 @@ typedef enum DatasetSplit { DATASET_TRAIN, DATASET_TEST } DatasetSplit;
 
 typedef struct Dataset {
     int64_t count;
-    Shape shape; /* of a sample: [channels, height, width] */
+    Shape shape; /* of a sample, transformed: [channels, height, width] */
     int class_count;
     const uint8_t *images; /* [count][channels][height][width] */
     const uint8_t *labels; /* [count], each < class_count */
@@ -19,10 +19,11 @@ typedef struct Dataset {
 } Dataset;
 
 /* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into
- * memory that the node shares; every byte and label is checked, and its digest compared over the
- * nodes. `*dataset` is filled; the caller frees with dataset_free (Collective), also after a
- * failure. Fails, agreed, with STATUS_MISSING (no such file, naming those looked for), STATUS_DATA
- * (message names file and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
+ * memory that the node shares, and transforms its samples there; every byte and label is checked,
+ * and the digest of the result compared over the nodes. `*dataset` is filled; the caller frees with
+ * dataset_free (Collective), also after a failure. Fails, agreed, with STATUS_MISSING (no such
+ * file, naming those looked for), STATUS_DATA (message names file and byte offset, or the sample),
+ * STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split);
 void dataset_free(Dataset *dataset);
 

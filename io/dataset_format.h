@@ -28,6 +28,9 @@ typedef struct DatasetFormat {
         uint8_t *labels);
 } DatasetFormat;
 
+/* Local. That of a DataFormat. */
+const DatasetFormat *dataset_format(int format);
+
 #define DATASET_FORMAT_DECLARE(format, object) extern const DatasetFormat object;
 DATASET_FORMATS(DATASET_FORMAT_DECLARE)
 #undef DATASET_FORMAT_DECLARE

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 static void prepare_once(void) {
+    H5dont_atexit(); /* all files are closed by then, but those that cannot be */
     H5open();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLset_loading_state(0);
@@ -46,6 +47,29 @@ hid_t hdf5_file_type(CheckpointType type) {
     return type == CHECKPOINT_FLOAT32   ? H5T_IEEE_F32LE
            : type == CHECKPOINT_FLOAT64 ? H5T_IEEE_F64LE
                                         : H5T_STD_I64LE;
+}
+
+hid_t hdf5_creation_list(hid_t class, int has_links) {
+    unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
+    hid_t list = H5Pcreate(class);
+    if (list < 0) return list;
+    if (H5Pset_obj_track_times(list, 0) < 0 ||
+        (has_links && H5Pset_link_creation_order(list, order) < 0)) {
+        H5Pclose(list);
+        return -1;
+    }
+    return list;
+}
+
+hid_t hdf5_string_type(size_t bytes) {
+    hid_t type = H5Tcopy(H5T_C_S1);
+    if (type >= 0 &&
+        (H5Tset_size(type, bytes + (bytes == 0)) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+            H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+        H5Tclose(type);
+        return -1;
+    }
+    return type;
 }
 
 size_t hdf5_type_bytes(CheckpointType type) {

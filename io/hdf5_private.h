@@ -1,4 +1,4 @@
-/* hdf5_private.h - what writing and reading a checkpoint share. Only io/ sees HDF5. */
+/* hdf5_private.h - what the writers and readers of HDF5 files share. Only io/ sees HDF5. */
 #ifndef IO_HDF5_PRIVATE_H
 #define IO_HDF5_PRIVATE_H
 
@@ -15,6 +15,14 @@ MUST_CHECK Status hdf5_fail(Status status, const char *path, const char *what);
 
 /* Local. A file access list: sequential driver, HDF5 1.10 format, no locks. Negative on failure. */
 hid_t hdf5_file_access(void);
+
+/* Local. A creation list of the given class with what makes equal files equal: no times, links in
+ * order. Negative on failure. */
+hid_t hdf5_creation_list(hid_t class, int has_links);
+
+/* Local. The type of UTF-8 strings of fixed length, at least 1: unlike those of variable length
+ * their bytes lie where HDF5 has a checksum. Negative on failure. */
+hid_t hdf5_string_type(size_t bytes);
 
 /* Local. The type of an array in the file, and its size in bytes. HDF5 owns the type. */
 hid_t hdf5_file_type(CheckpointType type);

@@ -99,6 +99,29 @@ static void check_normalization(
         values->count, (long long)channels, channels == 1 ? "" : "s");
 }
 
+/* A size is [height, width]. */
+static void check_size(
+    JobReader *reader, const JobScope *scope, const char *key, const OptionInts *size) {
+    if (!is_good(scope, key) || size->count == 0 || size->count == 2) return;
+    job_problems_add(&reader->problems, place_of(scope, key), key,
+        "wants [height, width], got %d number%s", size->count, size->count == 1 ? "" : "s");
+}
+
+/* Two sources for the same numbers. The defaults of normalize, which change nothing, are none. */
+static void check_standardization(JobReader *reader, const JobScope *scope) {
+    static const char *const keys[] = {"data.normalize.mean", "data.normalize.std"};
+    const JobData *data = &reader->job->data;
+    if (!is_good(scope, "data.standardize") || data->standardize == STANDARDIZE_NONE) return;
+    for (int i = 0; i < 2; i++) {
+        const OptionFloats *values = i == 0 ? &data->mean : &data->std;
+        if (!is_good(scope, keys[i]) || (values->count == 1 && values->values[0] == i)) continue;
+        JobPlace place = place_of(scope, keys[i]);
+        job_problems_add(&reader->problems, place_of(scope, "data.standardize"), "data.standardize",
+            "train computes what %s gives in %s, line %zu: leave one of them out", keys[i],
+            place.source->name, place.line);
+    }
+}
+
 static void check_optimizer(JobReader *reader, const JobScope *scope) {
     const JobOptimizer *optimizer = &reader->job->optimizer;
     if (is_good(scope, "optimizer.betas") && optimizer->betas.count != 2)
@@ -124,6 +147,9 @@ Status job_check(JobReader *reader, const JobScope *scope) {
     check_input(reader, scope);
     check_normalization(reader, scope, "data.normalize.mean", &job->data.mean);
     check_normalization(reader, scope, "data.normalize.std", &job->data.std);
+    check_standardization(reader, scope);
+    check_size(reader, scope, "data.resize", &job->data.transforms.resize);
+    check_size(reader, scope, "data.center_crop", &job->data.transforms.center_crop);
     check_optimizer(reader, scope);
     return STATUS_OK;
 }

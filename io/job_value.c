@@ -154,6 +154,8 @@ static int read_number_at(const Reading *reading, int index, void *target) {
 /* `count` is the field of that name in the target. */
 static int read_list(const Reading *reading, void *target, int *count) {
     const YamlNode *node = reading->node;
+    *count = 0;
+    if (reading->option->is_null_allowed && is_plain(node, "null")) return 1;
     *count = 1;
     if (node->kind == YAML_IS_SCALAR) return read_number_at(reading, 0, target);
     long length = yaml_tree_count(node);

@@ -67,7 +67,7 @@ static void print_list(TextBuilder *builder, const Option *option, const void *t
     const OptionFloats *floats = target;
     int is_ints = option->type == OPTION_INTS;
     int count = is_ints ? ints->count : floats->count;
-    text_builder_print(builder, "[");
+    text_builder_print(builder, count == 0 ? "null" : "[");
     for (int i = 0; i < count; i++) {
         if (i > 0) text_builder_print(builder, ", ");
         if (is_ints)
@@ -75,7 +75,7 @@ static void print_list(TextBuilder *builder, const Option *option, const void *t
         else
             print_float(builder, floats->values[i]);
     }
-    text_builder_print(builder, "]");
+    if (count > 0) text_builder_print(builder, "]");
 }
 
 static void print_group(TextBuilder *builder, int64_t group) {

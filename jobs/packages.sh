@@ -4,11 +4,11 @@
 set -euo pipefail
 
 build=(gcc make cmake pkg-config git openmpi-bin libopenmpi-dev libhdf5-dev hdf5-tools
-    libyaml-dev zlib1g-dev libxxhash-dev)
-test=(check python3-torch python3-h5py python3-numpy mpich libmpich-dev
+    libyaml-dev zlib1g-dev libxxhash-dev libjpeg-dev libpng-dev)
+test=(check python3-pil python3-torch python3-h5py python3-numpy mpich libmpich-dev
     python3-yaml clang-format curl slurm-wlm slurmctld slurmd munge iproute2 util-linux hostname)
 build_commands=(cc make cmake pkg-config git mpicc mpirun h5ls)
-build_modules=(yaml-0.1 zlib libxxhash)
+build_modules=(yaml-0.1 zlib libxxhash libjpeg libpng)
 
 case ${1:-} in
     build) wanted=("${build[@]}") modules=("${build_modules[@]}") ;;

@@ -5,6 +5,13 @@
 #include "mpi/comm.h"
 #include "src/trainer.h"
 
+/* What `convert` does; zero where nothing is said. */
+typedef struct ConvertOptions {
+    const char *format;
+    int64_t channels, gzip_level;
+    OptionInts resize; /* [height, width] */
+} ConvertOptions;
+
 /* What the words after the subcommand say. */
 typedef struct CommandLine {
     const char *arguments[8]; /* those that are not options */
@@ -12,6 +19,7 @@ typedef struct CommandLine {
     TrainerOptions train;
     int prints_default;        /* config --print-default */
     int uses_batch_statistics; /* eval --mode train */
+    ConvertOptions convert;
     char *sets[256];
 } CommandLine;
 
@@ -25,6 +33,6 @@ typedef struct Command {
     Status (*run)(Comm *comm, const CommandLine *line); /* comm: NULL unless needs_ranks */
 } Command;
 
-extern const Command command_train, command_eval, command_summary, command_config;
+extern const Command command_train, command_eval, command_summary, command_config, command_convert;
 
 #endif

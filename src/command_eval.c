@@ -20,21 +20,38 @@ typedef struct Evaluation {
     Confusion confusion;
 } Evaluation;
 
-/* The job that is given, or the one in the checkpoint. */
-static Status read_job(Evaluation *evaluation, const CommandLine *line) {
-    const char *path = line->arguments[0];
-    if (line->argument_count > 1)
-        return job_file_read(
-            &evaluation->job, line->arguments[1], line->sets, line->train.set_count);
+static Status read_stored_job(Job *job, const char *path, char *const *sets, int set_count) {
     Checkpoint *file = NULL;
     char *text = NULL;
     Status status = checkpoint_open(&file, path);
     if (status == STATUS_OK) status = checkpoint_read_config(file, &text);
-    if (status == STATUS_OK)
-        status = job_file_parse(&evaluation->job, path, text, line->sets, line->train.set_count);
+    if (status == STATUS_OK) status = job_file_parse(job, path, text, sets, set_count);
     memory_free(text);
     checkpoint_close(file);
     return status;
+}
+
+/* A job that standardizes: by the numbers that the checkpoint was trained with. */
+static Status use_stored_normalization(JobData *data, const char *path) {
+    Job stored = {.seed = 0};
+    Status status = read_stored_job(&stored, path, NULL, 0);
+    data->mean = stored.data.mean;
+    data->std = stored.data.std;
+    data->standardize = STANDARDIZE_NONE;
+    job_free(&stored);
+    return status;
+}
+
+/* The job that is given, or the one in the checkpoint. */
+static Status read_job(Evaluation *evaluation, const CommandLine *line) {
+    Job *job = &evaluation->job;
+    const char *path = line->arguments[0];
+    if (line->argument_count < 2)
+        TRY(read_stored_job(job, path, line->sets, line->train.set_count));
+    else
+        TRY(job_file_read(job, line->arguments[1], line->sets, line->train.set_count));
+    if (job->data.standardize == STANDARDIZE_NONE) return STATUS_OK;
+    return use_stored_normalization(&job->data, path);
 }
 
 static Status create_local_parts(Evaluation *evaluation) {

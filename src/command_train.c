@@ -19,7 +19,7 @@ const Command command_train = {
     .usage = "[JOB.yaml] [--out DIR] [--resume] [--threads N] [--set a.b=v]... [--stop-after STEP] "
              "[--isa NAME] [--progress auto|bar|lines|none] [--profile]",
     .summary = "train a job; without one, the embedded default on drawn digits",
-    .options = "ortsaipf",
+    .options = "ortsaipP",
     .maximum_arguments = 1,
     .needs_ranks = 1,
     .run = run,

@@ -3,6 +3,7 @@
 #include "src/memory.h"
 
 static const char *const data_formats[] = {"idx", "synthetic", NULL};
+static const char *const standardize_words[] = {"none", "train", NULL};
 static const char *const losses[] = {"cross_entropy", "nll", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
 static const char *const schedules[] = {"constant", "step", "cosine", "linear", NULL};
@@ -26,6 +27,24 @@ static const Option options[] = {
         .doc = "subtracted from pixels in [0, 1]: one number per channel, or one for all"},
     {"data.normalize.std", OPTION_FLOATS, AT(data.std), "[1]", .minimum = 0, .maximum = 1e6,
         .is_minimum_exclusive = 1, .doc = "what the difference is divided by"},
+    {"data.standardize", OPTION_ENUM, AT(data.standardize), "none", .words = standardize_words,
+        .doc = "train: normalize by mean and std of the training samples, which are stored"},
+    {"data.resize", OPTION_INTS, AT(data.transforms.resize), "null", .minimum = 1,
+        .maximum = TRANSFORM_SIDE_MAX, .is_null_allowed = 1,
+        .doc = "[height, width] that images get, bilinear with antialiasing, as by Pillow"},
+    {"data.pad", OPTION_INT, AT(data.transforms.pad), "0", .minimum = 0,
+        .maximum = TRANSFORM_SIDE_MAX, .doc = "zeros on every side, after resize"},
+    {"data.center_crop", OPTION_INTS, AT(data.transforms.center_crop), "null", .minimum = 1,
+        .maximum = TRANSFORM_SIDE_MAX, .is_null_allowed = 1,
+        .doc = "[height, width] cut out of the middle, after resize and pad"},
+    {"data.augment.random_crop", OPTION_INT, AT(data.augment.random_crop), "0", .minimum = 0,
+        .maximum = TRANSFORM_SIDE_MAX,
+        .doc = "training: zeros around the sample, out of which its size is cut at random"},
+    {"data.augment.flip", OPTION_BOOL, AT(data.augment.flip), "false",
+        .doc = "training: exchange left and right of every other sample, at random"},
+    {"data.augment.cutout", OPTION_INT, AT(data.augment.cutout), "0", .minimum = 0,
+        .maximum = TRANSFORM_SIDE_MAX,
+        .doc = "training: side of a square at a random place that is set to 0 (normalised)"},
     {"data.train_count", OPTION_INT, AT(data.train_count), "8192", .minimum = 1,
         .maximum = COUNT_MAX, .doc = "synthetic: training samples"},
     {"data.test_count", OPTION_INT, AT(data.test_count), "2048", .minimum = 1, .maximum = COUNT_MAX,

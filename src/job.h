@@ -2,10 +2,12 @@
 #ifndef SRC_JOB_H
 #define SRC_JOB_H
 
+#include "src/augment.h"
 #include "src/network.h"
-#include "src/option.h"
+#include "src/transform.h"
 
 typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC } DataFormat;
+typedef enum Standardize { STANDARDIZE_NONE, STANDARDIZE_TRAIN } Standardize;
 typedef enum LossName { LOSS_CROSS_ENTROPY, LOSS_NLL } LossName;
 typedef enum OptimizerName { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } OptimizerName;
 typedef enum ScheduleName {
@@ -26,6 +28,9 @@ typedef struct JobData {
     char *path;             /* folder of the set; unused by synthetic */
     double valid_split;     /* share of the training samples, the last ones, kept for validation */
     OptionFloats mean, std; /* normalisation per channel, of pixels in [0, 1]; one for all */
+    int standardize;        /* Standardize: takes mean and std from the training samples */
+    TransformOptions transforms;
+    AugmentOptions augment; /* of training samples */
     int64_t train_count;    /* synthetic: training samples */
     int64_t test_count;     /* synthetic: test samples */
     int64_t image_size;     /* synthetic: height and width */

@@ -6,6 +6,7 @@
 #ifndef SRC_LOADER_H
 #define SRC_LOADER_H
 
+#include "src/augment.h"
 #include "src/layer.h"
 
 /* Where a loader's bytes are. Borrowed: must outlive the loader. */
@@ -16,12 +17,16 @@ typedef struct LoaderSource {
     int64_t offset, count; /* the part: samples [offset, offset + count), count < 2^31 */
 } LoaderSource;
 
+typedef struct LoaderAugmentation LoaderAugmentation;
+
 typedef struct Loader {
     LoaderSource source;
     int channels, channel_pixels, features;
     float (*table)[256];     /* [channels]: what a byte becomes */
     uint32_t *order;         /* [count]: sample of the part at each position of the epoch */
     const uint8_t **samples; /* [count]: its bytes */
+    uint32_t epoch;          /* whose order it is */
+    LoaderAugmentation *augmentation; /* NULL: samples are served as they are */
 } Loader;
 
 /* Local. How many of `count` samples are for training when the last `valid_split` share of them is
@@ -35,6 +40,12 @@ int64_t loader_train_count(int64_t count, double valid_split);
 MUST_CHECK Status loader_create(
     Loader **loader, const LoaderSource *source, const OptionFloats *mean, const OptionFloats *std);
 void loader_free(Loader *loader);
+
+/* Local. Change the samples at random from now on; nothing happens when the options ask for
+ * nothing. loader_fill may then be called with microbatches of up to `lanes` lanes and with up to
+ * `thread_count` threads. Fails with STATUS_NO_MEMORY. */
+MUST_CHECK Status loader_augment(
+    Loader *loader, const AugmentOptions *options, uint64_t seed, int lanes, int thread_count);
 
 /* Local. Put the samples into the order of `epoch`: a permutation that depends on (seed, epoch,
  * count), or the set's own order without `shuffle`. */

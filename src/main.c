@@ -2,6 +2,7 @@
 #include "build_id.h"
 #include "src/command.h"
 #include "src/memory.h"
+#include <ctype.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 
 static const Command *const commands[] = {
-    &command_train, &command_eval, &command_summary, &command_config};
+    &command_train, &command_eval, &command_summary, &command_config, &command_convert};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 /* Every option of the program; a command names those it takes by their letters. */
@@ -18,9 +19,10 @@ static const struct option long_options[] = {{"out", required_argument, NULL, 'o
     {"resume", no_argument, NULL, 'r'}, {"threads", required_argument, NULL, 't'},
     {"set", required_argument, NULL, 's'}, {"stop-after", required_argument, NULL, 'a'},
     {"isa", required_argument, NULL, 'i'}, {"progress", required_argument, NULL, 'p'},
-    {"profile", no_argument, NULL, 'f'}, {"mode", required_argument, NULL, 'm'},
-    {"print-default", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0}};
+    {"profile", no_argument, NULL, 'P'}, {"mode", required_argument, NULL, 'm'},
+    {"print-default", no_argument, NULL, 'd'}, {"format", required_argument, NULL, 'f'},
+    {"channels", required_argument, NULL, 'c'}, {"resize", required_argument, NULL, 'R'},
+    {"gzip", required_argument, NULL, 'z'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static void print_help(void) {
     printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
@@ -76,8 +78,22 @@ static Status parse_word(
     return FAIL(STATUS_USAGE, "--%s wants one of %s, got \"%s\"", option, known, text);
 }
 
+/* HxW */
+static Status parse_size(const char *option, const char *text, OptionInts *size) {
+    char *end = NULL, *last = NULL;
+    long height = strtol(text, &end, 10), width = *end == 'x' ? strtol(end + 1, &last, 10) : 0;
+    if (!isdigit((unsigned char)text[0]) || last == NULL || !isdigit((unsigned char)end[1]) ||
+        *last != '\0' || height < 1 || width < 1 || height > TRANSFORM_SIDE_MAX ||
+        width > TRANSFORM_SIDE_MAX)
+        return FAIL(STATUS_USAGE, "--%s wants HEIGHTxWIDTH with sides from 1 to %d, got \"%s\"",
+            option, TRANSFORM_SIDE_MAX, text);
+    *size = (OptionInts){2, {height, width}};
+    return STATUS_OK;
+}
+
 static Status parse_option(CommandLine *line, int letter, char *value) {
     static const char *const modes[] = {"eval", "train", NULL};
+    static const char *const channels[] = {"1", "3", NULL};
     static const char *const displays[] = {"auto", "bar", "lines", "none", NULL};
     TrainerOptions *train = &line->train;
     int64_t count = 0;
@@ -110,9 +126,20 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
         return STATUS_OK;
     case 'm':
         return parse_word("mode", value, modes, &line->uses_batch_statistics);
-    case 'f':
+    case 'P':
         train->engine.profiles = 1;
         return STATUS_OK;
+    case 'f':
+        line->convert.format = value;
+        return STATUS_OK;
+    case 'c':
+        TRY(parse_word("channels", value, channels, &index));
+        line->convert.channels = index == 0 ? 1 : 3;
+        return STATUS_OK;
+    case 'R':
+        return parse_size("resize", value, &line->convert.resize);
+    case 'z':
+        return parse_count("gzip", value, 9, &line->convert.gzip_level);
     default:
         line->prints_default = 1;
         return STATUS_OK;
@@ -121,7 +148,8 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
 
 static Status check_argument_count(const Command *command, const CommandLine *line) {
     if (line->argument_count >= command->minimum_arguments) return STATUS_OK;
-    return FAIL(STATUS_USAGE, "%s needs a file name: lockstep %s %s", command->name, command->name,
+    return FAIL(STATUS_USAGE, "%s needs %s: lockstep %s %s", command->name,
+        command->minimum_arguments == 1 ? "a file name" : "more file names", command->name,
         command->usage);
 }
 

@@ -39,7 +39,7 @@ typedef struct Option {
     const char *fallback;     /* the default as YAML text; NULL: the key must be given */
     double minimum, maximum;  /* of numbers, inclusive; both 0: any */
     int is_minimum_exclusive; /* minimum itself is refused (lr > 0) */
-    int is_null_allowed;      /* `null` gives a NaN (float), -1 (int) or "" (string) */
+    int is_null_allowed;      /* `null`: NaN (float), -1 (int), "" (string), an empty list */
     const char *const *words; /* of an enum, NULL-terminated */
     const char *doc;          /* one line; says unit and meaning */
 } Option;                     /* a table ends with .key = NULL */

@@ -63,6 +63,14 @@ static void warn_of_few_processors(const Trainer *trainer) {
             ranks, threads, processors);
 }
 
+void report_standardization(const Trainer *trainer, int64_t sample_count) {
+    const JobData *data = &trainer->job.data;
+    for (int c = 0; c < data->mean.count; c++)
+        progress_print(trainer->display,
+            "standardize: channel %d has mean %.6f and std %.6f over %lld training samples", c,
+            data->mean.values[c], data->std.values[c], (long long)sample_count);
+}
+
 void report_start(const Trainer *trainer) {
     describe_run(trainer);
     warn_of_few_processors(trainer);

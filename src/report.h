@@ -20,6 +20,9 @@ ProgressPoint report_point(const Trainer *trainer, const ReportStopwatch *watch,
 /* Local. The run's size, ranks and threads; a warning where processors are too few. */
 void report_start(const Trainer *trainer);
 
+/* Local. The numbers of data.standardize, found in so many training samples. */
+void report_standardization(const Trainer *trainer, int64_t sample_count);
+
 /* Local, rank 0. The first record of metrics.jsonl, or that of a resumed run. Fails with STATUS_IO.
  */
 MUST_CHECK Status report_header(Trainer *trainer, int is_resumed);

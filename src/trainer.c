@@ -6,6 +6,7 @@
 #include "src/report.h"
 #include "src/schedule.h"
 #include "src/snapshot.h"
+#include "src/standardize.h"
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,14 +62,44 @@ static Status open_folder(Trainer *trainer) {
         &trainer->display, options->progress, trainer->job.log.every_seconds, path);
 }
 
+static Status count_training_samples(const Trainer *trainer, int64_t *train_count) {
+    double valid_split = trainer->job.data.valid_split;
+    *train_count = loader_train_count(trainer->train_set.count, valid_split);
+    if (*train_count >= 1) return STATUS_OK;
+    return FAIL(STATUS_CONFIG, "data.valid_split %g leaves none of %lld samples to train on",
+        valid_split, (long long)trainer->train_set.count);
+}
+
+/* What data.standardize asks for becomes data.normalize: evaluation and resume need no other word
+ * of it. Every rank computes the same from the same memory. */
+static Status standardize(Trainer *trainer) {
+    JobData *data = &trainer->job.data;
+    const Dataset *set = &trainer->train_set;
+    int64_t train_count = 0;
+    if (data->standardize == STANDARDIZE_NONE) return STATUS_OK;
+    TRY(count_training_samples(trainer, &train_count));
+    TRY(standardize_measure(set->images, train_count, set->shape, 1, &data->mean, &data->std));
+    data->standardize = STANDARDIZE_NONE;
+    memory_free(trainer->job_text);
+    trainer->job_text = NULL;
+    report_standardization(trainer, train_count);
+    return job_file_print(&trainer->job, 0, &trainer->job_text);
+}
+
+/* Training samples are augmented, no others. */
+static Status create_train_loader(Trainer *trainer, int64_t count) {
+    const Job *job = &trainer->job;
+    int microbatch = (int)job->train.microbatch;
+    TRY(dataset_create_loader(&trainer->train, &trainer->train_set, &job->data, 0, count));
+    return loader_augment(trainer->train, &job->data.augment, (uint64_t)job->seed,
+        batch_lanes(microbatch), trainer->options->engine.thread_count);
+}
+
 static Status create_loaders(Trainer *trainer) {
     const JobData *data = &trainer->job.data;
-    int64_t count = trainer->train_set.count;
-    int64_t train_count = loader_train_count(count, data->valid_split);
-    if (train_count < 1)
-        return FAIL(STATUS_CONFIG, "data.valid_split %g leaves none of %lld samples to train on",
-            data->valid_split, (long long)count);
-    TRY(dataset_create_loader(&trainer->train, &trainer->train_set, data, 0, train_count));
+    int64_t count = trainer->train_set.count, train_count = 0;
+    TRY(count_training_samples(trainer, &train_count));
+    TRY(create_train_loader(trainer, train_count));
     if (train_count < count)
         TRY(dataset_create_loader(
             &trainer->valid, &trainer->train_set, data, train_count, count - train_count));
@@ -120,6 +151,7 @@ static Status set_up(Trainer *trainer) {
     TRY(comm_agree(comm, is_root ? open_folder(trainer) : STATUS_OK));
     TRY(dataset_open(&trainer->train_set, comm, &trainer->job, DATASET_TRAIN));
     TRY(dataset_open(&trainer->test_set, comm, &trainer->job, DATASET_TEST));
+    TRY(comm_agree(comm, standardize(trainer)));
     TRY(comm_agree(comm, create_loaders(trainer)));
     TRY(engine_create(&trainer->engine, comm, &trainer->job, &trainer->options->engine));
     TRY(comm_agree(comm, create_local_parts(trainer)));

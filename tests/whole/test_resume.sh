@@ -30,6 +30,13 @@ losses "$folder/whole" >"$folder/a"
 losses "$folder/stopped" >"$folder/b"
 expect_same "$folder/a" "$folder/b"
 
+# The same with augmentation, and with normalisation by the training samples' own numbers.
+augment=(--set "data.augment={random_crop: 2, flip: true, cutout: 4}" --set data.standardize=train)
+expect 0 train 1 augmented-whole "${augment[@]}"
+expect 75 train 3 augmented "${augment[@]}" --stop-after 25
+expect 0 train 2 augmented "${augment[@]}" --resume --threads 2
+expect_same "$folder/augmented-whole/latest.h5" "$folder/augmented/latest.h5"
+
 # At the end of an epoch, and twice.
 expect 75 train 4 twice --stop-after 18
 expect 75 train 1 twice --resume --stop-after 19

@@ -64,6 +64,19 @@ small=(--set train.microbatch=8 --set train.batch_size=100 --set data.train_coun
 expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/small-1-1" --progress none "${small[@]}"
 compare small 8 1 "${small[@]}"
 
+# Augmentation: what happens to a sample depends on epoch and sample alone.
+augment=(--set "data.augment={random_crop: 2, flip: true, cutout: 5}" --set data.standardize=train
+    --set data.resize=[15,18] --set data.center_crop=[16,16] --set data.pad=1)
+expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/augment-1-1" --progress none "${augment[@]}"
+for count in 2 3 4; do compare augment "$count" 1 "${augment[@]}"; done
+compare augment 1 2 "${augment[@]}"
+compare augment 3 2 "${augment[@]}"
+for key in random_crop=0 flip=false cutout=0; do
+    expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/$key" --progress none "${augment[@]}" \
+        --set "data.augment.$key"
+    if cmp -s "$folder/augment-1-1/latest.h5" "$folder/$key/latest.h5"; then fail "$key has no effect"; fi
+done
+
 # Another seed must give other bits, or the comparison above says nothing.
 expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/other" --progress none --set seed=4
 if cmp -s "$folder/adam-1-1/latest.h5" "$folder/other/latest.h5"; then fail "the seed has no effect"; fi

@@ -1,0 +1,225 @@
+/* dataset_file.c - see dataset_file.h. Only a chunk of images and a split's labels are in memory.
+ */
+#include "io/dataset_file.h"
+#include "io/file.h"
+#include "io/hdf5_private.h"
+#include "src/memory.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNK_BYTES = 1 << 20, PATH_BYTES = 4096, NAME_BYTES = 256 };
+
+struct DatasetFile {
+    char folder[PATH_BYTES], name[NAME_BYTES], temporary[NAME_BYTES], path[PATH_BYTES + NAME_BYTES];
+    int gzip_level;
+    int exists; /* the temporary does */
+    hid_t file;
+    /* of the present split */
+    hid_t group, images;
+    Shape sample;
+    size_t sample_bytes;
+    int64_t count, done, chunk_count;
+    uint8_t *chunk;  /* [chunk_count][c][h][w] */
+    uint8_t *labels; /* [count] */
+};
+
+/* ---- names ---- */
+
+static Status split_name(DatasetFile *file, const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    size_t folder_bytes = slash == NULL ? 0 : (size_t)(slash - path) + (slash == path);
+    if (folder_bytes >= PATH_BYTES || strlen(name) + 24 > NAME_BYTES || name[0] == '\0')
+        return FAIL(STATUS_CREATE, "%.200s: is no name for a file", path);
+    snprintf(file->folder, PATH_BYTES, "%.*s", folder_bytes == 0 ? 1 : (int)folder_bytes,
+        folder_bytes == 0 ? "." : path);
+    snprintf(file->name, NAME_BYTES, "%s", name);
+    snprintf(file->temporary, NAME_BYTES, ".%.*s.tmp.%ld", NAME_BYTES - 24, name, (long)getpid());
+    snprintf(file->path, sizeof file->path, "%s/%s", file->folder, file->temporary);
+    return STATUS_OK;
+}
+
+/* HDF5 says too little of a folder that is not there, so the file is made without it. */
+static Status make_temporary(DatasetFile *file) {
+    int descriptor = -1;
+    unlink(file->path); /* of an earlier process of our number */
+    TRY(file_create(&descriptor, file->path));
+    file->exists = 1;
+    file_close(descriptor);
+    return STATUS_OK;
+}
+
+Status dataset_file_create(DatasetFile **file, const char *path, int gzip_level) {
+    TRY(MEMORY_ALLOCATE(file, 1, "HDF5 file"));
+    DatasetFile *self = *file;
+    self->gzip_level = gzip_level;
+    self->file = self->group = self->images = -1;
+    TRY(split_name(self, path));
+    TRY(make_temporary(self));
+    hdf5_prepare();
+    hid_t access = hdf5_file_access(), creation = hdf5_creation_list(H5P_FILE_CREATE, 1);
+    if (access >= 0 && creation >= 0 && !status_fault_is_due())
+        self->file = H5Fcreate(self->path, H5F_ACC_TRUNC, creation, access);
+    Status status = self->file < 0 ? hdf5_fail(STATUS_IO, self->path, "cannot create") : STATUS_OK;
+    if (access >= 0) H5Pclose(access);
+    if (creation >= 0) H5Pclose(creation);
+    return status;
+}
+
+void dataset_file_free(DatasetFile *file) {
+    if (file == NULL) return;
+    if (file->exists) unlink(file->path);
+    memory_free(file->chunk);
+    memory_free(file->labels);
+    memory_free(file);
+}
+
+/* ---- splits ---- */
+
+/* A list for datasets of chunks with this many rows. */
+static hid_t chunked_list(const DatasetFile *file, int rank, const hsize_t *chunk) {
+    hid_t list = hdf5_creation_list(H5P_DATASET_CREATE, 0);
+    if (list < 0) return list;
+    if (H5Pset_chunk(list, rank, chunk) < 0 ||
+        (file->gzip_level > 0 && H5Pset_deflate(list, (unsigned)file->gzip_level) < 0) ||
+        H5Pset_fletcher32(list) < 0) {
+        H5Pclose(list);
+        return -1;
+    }
+    return list;
+}
+
+/* Dimensions of `rows` samples, or labels. */
+static int dimensions(const DatasetFile *file, int is_images, int64_t rows, hsize_t sizes[4]) {
+    sizes[0] = (hsize_t)rows;
+    for (int i = 0; i < 3; i++) sizes[1 + i] = (hsize_t)file->sample.size[i];
+    return is_images ? 4 : 1;
+}
+
+static Status create_dataset(
+    const DatasetFile *file, const char *name, int is_images, int64_t chunk_rows, hid_t *dataset) {
+    hsize_t sizes[4], chunk[4];
+    int rank = dimensions(file, is_images, file->count, sizes);
+    dimensions(file, is_images, chunk_rows, chunk);
+    hid_t space = H5Screate_simple(rank, sizes, NULL), list = chunked_list(file, rank, chunk);
+    *dataset = -1;
+    if (space >= 0 && list >= 0)
+        *dataset =
+            H5Dcreate2(file->group, name, H5T_STD_U8LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    Status status = *dataset < 0 ? hdf5_fail(STATUS_IO, file->path, name) : STATUS_OK;
+    if (space >= 0) H5Sclose(space);
+    if (list >= 0) H5Pclose(list);
+    return status;
+}
+
+Status dataset_file_begin(DatasetFile *file, const char *split, int64_t count, Shape sample) {
+    REQUIRE(sample.dimension_count == 3 && count > 0 && file->group < 0);
+    file->sample = sample;
+    file->sample_bytes = shape_element_count(sample);
+    file->count = count;
+    file->done = 0;
+    file->chunk_count = CHUNK_BYTES / (int64_t)file->sample_bytes;
+    if (file->chunk_count < 1) file->chunk_count = 1;
+    if (file->chunk_count > count) file->chunk_count = count;
+    TRY(MEMORY_ALLOCATE(
+        &file->chunk, (size_t)file->chunk_count * file->sample_bytes, "chunk of images"));
+    TRY(MEMORY_ALLOCATE(&file->labels, (size_t)count, "labels"));
+    hid_t creation = hdf5_creation_list(H5P_GROUP_CREATE, 1);
+    if (creation >= 0 && !status_fault_is_due())
+        file->group = H5Gcreate2(file->file, split, H5P_DEFAULT, creation, H5P_DEFAULT);
+    if (creation >= 0) H5Pclose(creation);
+    if (file->group < 0) return hdf5_fail(STATUS_IO, file->path, split);
+    return create_dataset(file, "images", 1, file->chunk_count, &file->images);
+}
+
+/* The last `rows` samples, which lie in the chunk. */
+static Status write_chunk(DatasetFile *file, int64_t rows) {
+    hsize_t begin[4] = {(hsize_t)(file->done - rows)}, sizes[4];
+    int rank = dimensions(file, 1, rows, sizes);
+    hid_t memory = H5Screate_simple(rank, sizes, NULL), space = H5Dget_space(file->images);
+    int failed =
+        memory < 0 || space < 0 || status_fault_is_due() ||
+        H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, sizes, NULL) < 0 ||
+        H5Dwrite(file->images, H5T_NATIVE_UINT8, memory, space, H5P_DEFAULT, file->chunk) < 0;
+    Status status = failed ? hdf5_fail(STATUS_IO, file->path, "cannot write images") : STATUS_OK;
+    if (memory >= 0) H5Sclose(memory);
+    if (space >= 0) H5Sclose(space);
+    return status;
+}
+
+static Status write_labels(DatasetFile *file) {
+    hid_t labels = -1;
+    int64_t chunk_rows = file->count < CHUNK_BYTES ? file->count : CHUNK_BYTES;
+    TRY(create_dataset(file, "labels", 0, chunk_rows, &labels));
+    int failed = status_fault_is_due() || H5Dwrite(labels, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL,
+                                              H5P_DEFAULT, file->labels) < 0;
+    if (failed || H5Dclose(labels) < 0)
+        return hdf5_fail(STATUS_IO, file->path, "cannot write labels");
+    return STATUS_OK;
+}
+
+static Status end_split(DatasetFile *file) {
+    TRY(write_labels(file));
+    if (H5Dclose(file->images) < 0 || H5Gclose(file->group) < 0)
+        return hdf5_fail(STATUS_IO, file->path, "cannot write");
+    file->group = file->images = -1;
+    memory_free(file->chunk);
+    memory_free(file->labels);
+    file->chunk = file->labels = NULL;
+    return STATUS_OK;
+}
+
+Status dataset_file_add(DatasetFile *file, const uint8_t *image, uint8_t label) {
+    REQUIRE(file->group >= 0 && file->done < file->count);
+    size_t place = (size_t)(file->done % file->chunk_count);
+    memcpy(file->chunk + place * file->sample_bytes, image, file->sample_bytes);
+    file->labels[file->done++] = label;
+    if (place + 1 == (size_t)file->chunk_count || file->done == file->count)
+        TRY(write_chunk(file, (int64_t)place + 1));
+    return file->done == file->count ? end_split(file) : STATUS_OK;
+}
+
+/* ---- the end ---- */
+
+/* A list of texts, each with room for the longest. */
+static Status write_classes(DatasetFile *file, char *const *names, size_t count) {
+    size_t longest = 1;
+    char *texts = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(names[i]) > longest) longest = strlen(names[i]);
+    TRY(MEMORY_ALLOCATE(&texts, count * longest, "names of the classes"));
+    for (size_t i = 0; i < count; i++) memcpy(texts + i * longest, names[i], strlen(names[i]));
+    hsize_t size = count;
+    hid_t type = hdf5_string_type(longest), space = H5Screate_simple(1, &size, NULL), list = -1;
+    if (type >= 0 && space >= 0)
+        list = H5Acreate2(file->file, "classes", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    int failed = list < 0 || status_fault_is_due() || H5Awrite(list, type, texts) < 0;
+    Status status = failed ? hdf5_fail(STATUS_IO, file->path, "classes") : STATUS_OK;
+    if (list >= 0) H5Aclose(list);
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    memory_free(texts);
+    return status;
+}
+
+static Status bring_to_disk(const DatasetFile *file) {
+    int descriptor = -1;
+    int64_t bytes = 0;
+    TRY(file_open_to_read(&descriptor, &bytes, file->path));
+    Status status = file_sync(descriptor, file->path);
+    file_close(descriptor);
+    return status;
+}
+
+Status dataset_file_finish(DatasetFile *file, char *const *class_names, size_t class_count) {
+    REQUIRE(file->group < 0);
+    TRY(write_classes(file, class_names, class_count));
+    if (status_fault_is_due() || H5Fflush(file->file, H5F_SCOPE_LOCAL) < 0 ||
+        H5Fclose(file->file) < 0)
+        return hdf5_fail(STATUS_IO, file->path, "cannot write");
+    TRY(bring_to_disk(file));
+    TRY(file_rename(file->folder, file->temporary, file->name));
+    file->exists = 0;
+    return STATUS_OK;
+}

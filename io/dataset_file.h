@@ -1,0 +1,33 @@
+/* dataset_file.h - write images and labels to an HDF5 file, sample by sample.
+ *
+ * The file: groups train and (if there are any) test, each with images, uint8 [count][c][h][w], and
+ * labels, uint8 [count], chunked with checksums; the root's attribute `classes` has the names of
+ * the classes. Equal samples give equal bytes. */
+#ifndef IO_DATASET_FILE_H
+#define IO_DATASET_FILE_H
+
+#include "src/shape.h"
+#include "src/status.h"
+
+typedef struct DatasetFile DatasetFile;
+
+/* Local. Start the file under a temporary name in the folder of `path`; gzip_level 0 (none) to 9.
+ * The caller frees with dataset_file_free, which removes the temporary unless dataset_file_finish
+ * has renamed it. After a failure the process must not use HDF5 again: a file that cannot be
+ * written cannot be closed. Fails with STATUS_CREATE, STATUS_IO, STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_file_create(DatasetFile **file, const char *path, int gzip_level);
+void dataset_file_free(DatasetFile *file);
+
+/* Local. Start "train" or "test", with the shape [c, h, w] of its samples; all of its `count`
+ * samples, at least 1, are then added one by one: image [c][h][w]. Fails with STATUS_IO,
+ * STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_file_begin(
+    DatasetFile *file, const char *split, int64_t count, Shape sample);
+MUST_CHECK Status dataset_file_add(DatasetFile *file, const uint8_t *image, uint8_t label);
+
+/* Local. Write the classes' names, bring the file to the disk and give it its name. Fails with
+ * STATUS_IO, STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_file_finish(
+    DatasetFile *file, char *const *class_names, size_t class_count);
+
+#endif

@@ -1,0 +1,131 @@
+"""make_images.py FOLDER: folders of PNG and JPEG images for test_convert.sh, good and broken; beside each broken
+folder NAME a file NAME.expect with a part of the message. make_images.py --compare FILE.h5 FOLDER [HEIGHT WIDTH]
+[MODE]: the file holds what Pillow makes of the folder."""
+import random
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy
+from PIL import Image
+
+
+def draw(mode, size, seed):
+    generator = random.Random(seed)
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    data = bytes(generator.randrange(256) for _ in range(size[0] * size[1] * bands))
+    return Image.frombytes(mode, size, data)
+
+
+def save(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def make_good(top):
+    for split, count in (("train", 5), ("test", 2)):
+        for label, name in enumerate(("Zebra", "ant", "b c")):
+            for i in range(count):
+                suffix = ("png", "jpg", "JPEG")[i % 3]
+                options = {"quality": 90} if suffix != "png" else {}
+                save(draw("RGB", (20, 14), 100 * label + i), top / "mixed" / split / name / f"{i:02}.{suffix}", **options)
+    (top / "mixed/train/ant/notes.txt").write_text("not an image")
+    (top / "mixed/train/ant/.hidden.png").write_text("not an image")
+    for i, mode in enumerate(("L", "RGB", "RGBA", "LA", "P", "1")):
+        image = draw("RGB", (9, 7), i)
+        save(image if mode == "RGB" else image.convert(mode), top / "modes" / "only" / f"{i}.png")
+    save(draw("L", (9, 7), 6), top / "modes/only/6.jpg")
+    save(draw("RGB", (9, 7), 7), top / "modes/only/7.jpg", progressive=True)
+    for i, size in enumerate(((30, 20), (9, 12), (64, 64))):
+        save(draw("RGB", size, i), top / "sizes/a" / f"{i}.png")
+        save(draw("L", size, i), top / "sizes/b" / f"{i}.jpg")
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_of(width, height, data=b"", bits=8, color=0):
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b""))
+
+
+def make_broken(top):
+    scratch = top / "scratch"
+    png = bytearray(save(draw("RGB", (20, 14), 1), scratch / "good.png").read_bytes())
+    jpeg = bytearray(save(draw("RGB", (20, 14), 1), scratch / "good.jpg").read_bytes())
+    cmyk = save(draw("CMYK", (20, 14), 1), scratch / "cmyk.jpg").read_bytes()
+    middle = png.index(b"IDAT") + 40
+    flipped = png[:middle] + bytes([png[middle] ^ 1]) + png[middle + 1:]
+    frame = jpeg.index(b"\xff\xc0")
+    huge = jpeg[:frame + 5] + b"\xf0\x00\xf0\x00" + jpeg[frame + 9:]
+    tables = jpeg.index(b"\xff\xdb")
+    cases = {
+        "empty.png": (b"", "is empty"),
+        "text.png": (b"<html>not found</html>", "neither a JPEG nor a PNG"),
+        "gif.jpg": (b"GIF89a\x01\x00\x01\x00", "neither a JPEG nor a PNG"),
+        "signature.png": (png[:8], "the file is cut off"),
+        "cut-header.png": (png[:20], "the file is cut off"),
+        "cut-data.png": (png[:middle], "the file is cut off"),
+        "no-end.png": (png[:-12], "the file is cut off"),
+        "flipped.png": (flipped, "PNG image: IDAT: incorrect data check"),
+        "checksum.png": (png[:-14] + bytes([png[-14] ^ 1]) + png[-13:], "PNG image: IDAT: CRC error"),
+        "bits.png": (png_of(4, 4, b"\0" * 20, bits=3), "Invalid IHDR"),
+        "no-pixels.png": (png_of(0, 4), "Invalid IHDR"),
+        "little-data.png": (png_of(64, 64, b"\0" * 65), "Not enough"),
+        "bomb.png": (png_of(16000, 16000), "16000 x 16000 pixels"),
+        "wide-bomb.png": (png_of(2**31 - 1, 1), "Invalid IHDR"),
+        "signature.jpg": (jpeg[:3], "JPEG image"),
+        "cut-header.jpg": (jpeg[:frame + 3], "JPEG image"),
+        "cut-data.jpg": (jpeg[:-200], "JPEG image"),
+        "bomb.jpg": (huge, "61440 x 61440 pixels"),
+        "no-tables.jpg": (jpeg[:tables + 1] + b"\xfe" + jpeg[tables + 2:], "JPEG image"),
+        "cmyk.jpg": (cmyk, "Unsupported color"),
+    }
+    for name, (data, message) in cases.items():
+        path = top / "broken" / name / "class" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        (top / "broken" / f"{name}.expect").write_text(f"{message}\n")
+
+
+def expected(folder, size, mode):
+    images, labels = [], []
+    classes = sorted(path.name for path in folder.iterdir())
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg") and path.name[0] != ".":
+            image = Image.open(path).convert(mode)
+            if size:
+                image = image.resize((size[1], size[0]), Image.BILINEAR)
+            pixels = numpy.asarray(image)
+            images.append(pixels[None] if mode == "L" else pixels.transpose(2, 0, 1))
+            labels.append(classes.index(path.parent.name))
+    return classes, numpy.stack(images), labels
+
+
+def compare(file, folder, size, mode):
+    splits = {"train": folder / "train", "test": folder / "test"}
+    if not splits["train"].is_dir():
+        splits = {"train": folder}
+    with h5py.File(file) as found:
+        assert sorted(found) == sorted(splits), list(found)
+        for split, path in splits.items():
+            classes, images, labels = expected(path, size, mode)
+            dataset = found[split]["images"]
+            assert dataset.dtype == numpy.uint8 and dataset.fletcher32
+            assert dataset.shape == images.shape, (dataset.shape, images.shape)
+            assert (dataset[...] == images).all(), f"{split}: pixels differ from Pillow's"
+            assert found[split]["labels"][...].tolist() == labels
+            if split == "train":
+                assert [name.decode() for name in found.attrs["classes"]] == classes
+
+
+if sys.argv[1] == "--compare":
+    numbers = [int(word) for word in sys.argv[4:6]] if len(sys.argv) > 5 else None
+    compare(sys.argv[2], Path(sys.argv[3]), numbers, "L" if sys.argv[-1] == "L" else "RGB")
+else:
+    make_good(Path(sys.argv[1]))
+    make_broken(Path(sys.argv[1]))

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Folders of PNG and JPEG images, and sets of other formats, into one HDF5 file: what Pillow reads, equal bytes for
+# equal input, nothing left behind after a failure, and one clear message for each broken image.
+# Also under the sanitizers.
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/whole/broken_idx.sh
+. "$source_folder/tests/whole/broken_idx.sh"
+convert() { "$lockstep" convert "$@"; }
+nothing_left() {
+    [ -z "$(find "$folder/out.d" -mindepth 1)" ] || fail "left behind: $(find "$folder/out.d" -mindepth 1)"
+}
+mkdir "$folder/out.d"
+out=$folder/out.d/set.h5
+
+# IDX, whose files are here without Python: every byte is the same, plain and gzip.
+make_good_idx "$folder/idx"
+for i in 700 1500 12000; do poke "$folder/idx/train-images-idx3-ubyte" "$i" '\0311'; done
+expect 0 convert "$folder/idx" "$out"
+grep -q "format idx" "$folder/out" || fail "the format was not told"
+h5dump -d /train/images -b LE -o "$folder/images" "$out" >/dev/null || fail "h5dump cannot read it"
+tail -c +17 "$folder/idx/train-images-idx3-ubyte" >"$folder/pixels"
+expect_same "$folder/pixels" "$folder/images"
+h5dump -d /test/labels -b LE -o "$folder/labels" "$out" >/dev/null
+tail -c +9 "$folder/idx/t10k-labels-idx1-ubyte" >"$folder/pixels"
+expect_same "$folder/pixels" "$folder/labels"
+expect 0 convert "$folder/idx" "$folder/again.h5" --format idx
+expect_same "$out" "$folder/again.h5"
+expect 0 convert "$folder/idx" "$folder/gzip.h5" --gzip 6
+[ "$(stat -c %s "$folder/gzip.h5")" -lt "$(stat -c %s "$out")" ] || fail "--gzip does not make it smaller"
+
+# A file that cannot be written, a disk that is full: the file that was there stays.
+cp "$out" "$folder/before"
+expect 73 convert "$folder/idx" "$folder/absent/set.h5"
+(ulimit -f 8 && expect 74 convert "$folder/idx" "$out") || fail "no error at the file size limit"
+expect_same "$folder/before" "$out"
+rm "$out"
+nothing_left
+for n in $(seq 1 100); do
+    code=0
+    LOCKSTEP_FAULT=$n "$lockstep" convert "$folder/idx" "$out" --format idx >"$folder/out" 2>"$folder/err" || code=$?
+    [ "$code" != 0 ] || break
+    [ "$code" -ge 64 ] && [ "$code" -le 78 ] || { cat "$folder/err"; fail "exit code $code at fault $n"; }
+    [ "$(wc -l <"$folder/err")" = 1 ] || { cat "$folder/err"; fail "not one message at fault $n"; }
+    # The last fault points come after the rename: then the file is there, whole.
+    [ ! -e "$out" ] || expect_same "$folder/before" "$out"
+    rm -f "$out"
+    nothing_left
+done
+[ "$n" -gt 20 ] && [ "$code" = 0 ] || fail "fault points end at $n with exit code $code"
+rm -f "$out"
+
+# The command line, and input that is none.
+expect 64 convert "$folder/idx"
+expect 64 convert "$folder/idx" "$out" --resize 12
+expect 64 convert "$folder/idx" "$out" --resize 0x5
+expect 64 convert "$folder/idx" "$out" --gzip 10
+expect 64 convert "$folder/idx" "$out" --channels 3
+expect 64 convert "$folder/idx" "$out" --format tiff
+expect_text "--format wants one of idx"
+expect 66 convert "$folder/absent" "$out"
+expect 66 convert "$folder/out.d" "$out"
+expect_text "holds no folders, one for each class"
+make_broken_idx "$folder/broken-idx"
+expect 65 convert "$folder/broken-idx/short-images" "$out"
+expect_text "byte 12559: the file ends here"
+nothing_left
+
+for python in python3 /usr/bin/python3 none; do
+    if "$python" -c 'import PIL, h5py' 2>/dev/null; then break; fi
+done
+[ "$python" != none ] || skip "the rest: no python3 with Pillow and h5py (Debian: python3-pil, python3-h5py)"
+images() { PYTHONDONTWRITEBYTECODE=1 "$python" "$source_folder/tests/whole/make_images.py" "$@"; }
+made=$folder/made
+images "$made" || fail "no images were made"
+
+# compare FOLDER [HEIGHT WIDTH] [MODE]: what was just converted is what Pillow makes of it.
+compare() {
+    checks=$((checks + 1))
+    images --compare "$out" "$made/$1" "${@:2}" || fail "$1 is not what Pillow makes of it"
+}
+expect 0 convert "$made/mixed" "$out"
+compare mixed
+expect 0 convert "$made/mixed" "$folder/again.h5"
+expect_same "$out" "$folder/again.h5"
+expect 0 convert "$made/mixed" "$out" --channels 1 --resize 28x32 --gzip 1
+compare mixed 28 32 L
+expect 0 convert "$made/modes" "$out" --channels 3
+compare modes
+expect 0 convert "$made/modes" "$out"
+compare modes L
+expect 0 convert "$made/sizes" "$out" --resize 16x24
+compare sizes 16 24
+rm "$out"
+expect 65 convert "$made/sizes" "$out"
+grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/a/1.png 12 x 9: " "$folder/err" ||
+    { cat "$folder/err"; fail "the two images are not named"; }
+mkdir "$made/mixed/test/unknown"
+expect 65 convert "$made/mixed" "$out"
+expect_text "test/unknown: there is no class of that name in"
+rmdir "$made/mixed/test/unknown"
+mkdir "$made/mixed/train/empty"
+expect 65 convert "$made/mixed" "$out"
+expect_text "train/empty: holds no image"
+
+# Broken images, with little memory.
+count=0
+for expectation in "$made"/broken/*.expect; do
+    count=$((count + 1))
+    limit=4000000
+    [ -z "${LOCKSTEP_SANITIZE:-}" ] || limit=unlimited
+    (ulimit -v "$limit" && expect 65 convert "${expectation%.expect}" "$out") ||
+        fail "$expectation"
+    expect_text "$(cat "$expectation")"
+    expect_text "$(basename "${expectation%.expect}")/class/"
+    nothing_left
+done
+[ "$count" -ge 15 ] || fail "only $count broken images"
+passed
