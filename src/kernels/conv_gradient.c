@@ -6,13 +6,16 @@
  * pass by. */
 #include "src/kernels/kernel.h"
 
+/* Tiles of up to 4 output channels by 6 weights, or 6 by 4; half of that with fewer registers. */
+enum { ROWS_MAX = 6 };
 #if defined(__AVX512VL__) || defined(__aarch64__)
 enum { WEIGHTS_MAX = 6 };
+#define WEIGHTS_OF(rows) ((rows) > 4 ? 4 : 6)
 #else
 enum { WEIGHTS_MAX = 3 };
+#define WEIGHTS_OF(rows) ((rows) > 4 ? 2 : 3)
 #endif
-enum { ROWS_MAX = 4 };
-enum { BAND_BYTES = 16384 }; /* of dy in a band */
+enum { BAND_BYTES = 32768 }; /* of 4 channels of dy in a band */
 
 typedef struct Tile {
     const KernelConv *conv;
@@ -65,14 +68,19 @@ INLINE void add_row(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, int row
 /* Add up the lanes of all sums. */
 INLINE void finish_tile(
     const Tile *tile, Vector sum[ROWS_MAX][WEIGHTS_MAX], const int rows, const int weights) {
+    const int count = rows * weights;
     UNROLL
-    for (int c = 0; c < weights; c++) {
-        float sums[ROWS_MAX];
-        Vector none = broadcast(0.0f);
-        sum_lanes_of_four(sum[0][c], rows > 1 ? sum[1][c] : none, rows > 2 ? sum[2][c] : none,
-            rows > 3 ? sum[3][c] : none, sums);
+    for (int i = 0; i < count; i += 4) {
+        float sums[4];
+        Vector four[4];
         UNROLL
-        for (int r = 0; r < rows; r++) tile->dweight[r * tile->dweight_row + c] = sums[r];
+        for (int k = 0; k < 4; k++)
+            four[k] = i + k < count ? sum[(i + k) / weights][(i + k) % weights] : broadcast(0.0f);
+        sum_lanes_of_four(four[0], four[1], four[2], four[3], sums);
+        UNROLL
+        for (int k = 0; k < 4; k++)
+            if (i + k < count)
+                tile->dweight[(i + k) / weights * tile->dweight_row + (i + k) % weights] = sums[k];
     }
 }
 
@@ -108,24 +116,23 @@ typedef void GradientTile(const Tile *tile);
         gradient_tile(tile, rows, weights);                                                        \
     }
 #if defined(__AVX512VL__) || defined(__aarch64__)
-#define FOR_WEIGHTS(MAKE, rows)                                                                    \
+#define FOR_ROWS_UP_TO_4(MAKE, rows)                                                               \
     MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3) MAKE(rows, 4) MAKE(rows, 5) MAKE(rows, 6)
-#define TABLE_ROW(rows)                                                                            \
-    {                                                                                              \
-        gradient_##rows##x1, gradient_##rows##x2, gradient_##rows##x3, gradient_##rows##x4,        \
-            gradient_##rows##x5, gradient_##rows##x6                                               \
-    }
+#define FOR_6_ROWS(MAKE) MAKE(6, 1) MAKE(6, 2) MAKE(6, 3) MAKE(6, 4)
 #else
-#define FOR_WEIGHTS(MAKE, rows) MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3)
-#define TABLE_ROW(rows)                                                                            \
-    { gradient_##rows##x1, gradient_##rows##x2, gradient_##rows##x3 }
+#define FOR_ROWS_UP_TO_4(MAKE, rows) MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3)
+#define FOR_6_ROWS(MAKE) MAKE(6, 1) MAKE(6, 2)
 #endif
 #define FOR_TILES(MAKE)                                                                            \
-    FOR_WEIGHTS(MAKE, 1) FOR_WEIGHTS(MAKE, 2) FOR_WEIGHTS(MAKE, 3) FOR_WEIGHTS(MAKE, 4)
+    FOR_ROWS_UP_TO_4(MAKE, 1)                                                                      \
+    FOR_ROWS_UP_TO_4(MAKE, 2)                                                                      \
+    FOR_ROWS_UP_TO_4(MAKE, 3)                                                                      \
+    FOR_ROWS_UP_TO_4(MAKE, 4)                                                                      \
+    FOR_6_ROWS(MAKE)
 FOR_TILES(MAKE_TILE)
 
-static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {
-    TABLE_ROW(1), TABLE_ROW(2), TABLE_ROW(3), TABLE_ROW(4)};
+#define TABLE_ENTRY(rows, weights) [rows - 1][weights - 1] = gradient_##rows##x##weights,
+static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {FOR_TILES(TABLE_ENTRY)};
 
 /* What weight number `weight` = i * tap_count + t meets first. */
 static const float *x_of(const KernelConv *conv, const float *x, int lanes, int weight) {
@@ -136,7 +143,8 @@ static const float *x_of(const KernelConv *conv, const float *x, int lanes, int 
 /* One band of rows: all the weights of the tile's output channels. */
 static void run_band(Tile *tile, const float *x, float *scratch, int rows) {
     const KernelConv *conv = tile->conv;
-    int count = conv->in * conv->tap_count, tile_count = (count + WEIGHTS_MAX - 1) / WEIGHTS_MAX;
+    int count = conv->in * conv->tap_count, most = WEIGHTS_OF(rows),
+        tile_count = (count + most - 1) / most;
     float *dweight = tile->dweight;
     for (int i = 0, weight = 0; i < tile_count; i++) {
         int end = (int)((int64_t)count * (i + 1) / tile_count), weights = end - weight;
@@ -151,9 +159,12 @@ static void run_band(Tile *tile, const float *x, float *scratch, int rows) {
 
 void KERNEL(conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
     float *dweight, float *scratch, int lanes, int out_begin, int out_end) {
-    size_t row_bytes = (size_t)conv->columns * lanes * ROWS_MAX * sizeof(float);
+    size_t row_bytes = (size_t)conv->columns * lanes * 4 * sizeof(float);
     int band = row_bytes < BAND_BYTES ? (int)(BAND_BYTES / row_bytes) : 1;
-    int out = out_end - out_begin, tile_count = (out + ROWS_MAX - 1) / ROWS_MAX;
+    int out = out_end - out_begin;
+    /* 6 channels at a time only where 4 would not do: for 6, 18, ... */
+    int rows_max = out % 4 != 0 && out % 6 == 0 ? 6 : 4,
+        tile_count = (out + rows_max - 1) / rows_max;
     Tile tile = {.conv = conv, .lanes = lanes, .dweight_row = (size_t)conv->in * conv->tap_count};
     for (int i = 0, o = 0; i < tile_count; i++) {
         int end = (int)((int64_t)out * (i + 1) / tile_count);

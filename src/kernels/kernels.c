@@ -49,7 +49,7 @@ const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats) {
 }
 
 size_t kernels_conv_scratch(const KernelConv *conv) {
-    enum { ROWS = 4, VECTOR_FLOATS = 16 }; /* the largest of any table */
+    enum { ROWS = 6, VECTOR_FLOATS = 16 }; /* the largest of any table */
     return (size_t)conv->in * (size_t)conv->tap_count * ROWS * VECTOR_FLOATS;
 }
 
