@@ -204,7 +204,9 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(norm_input_gradient)                                                                     \
     ENTRY(conv)                                                                                    \
     ENTRY(conv_pack)                                                                               \
-    ENTRY(conv_weight_gradient)
+    ENTRY(conv_weight_gradient)                                                                    \
+    ENTRY(winograd_pack)                                                                           \
+    ENTRY(winograd)
 
 /* ... and those that see no lanes, and so use the widest vectors: KERNEL_WIDEST comes from the
  * build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */

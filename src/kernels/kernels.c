@@ -53,6 +53,12 @@ size_t kernels_conv_scratch(const KernelConv *conv) {
     return (size_t)conv->in * (size_t)conv->tap_count * ROWS * VECTOR_FLOATS;
 }
 
+size_t kernels_winograd_scratch(const KernelConv *conv, int lanes) {
+    enum { PLACES = 16, BLOCK_LANES = 128 };
+    size_t row = (size_t)(lanes < BLOCK_LANES ? BLOCK_LANES : lanes);
+    return PLACES * (size_t)(conv->in + conv->out) * row;
+}
+
 const char *const *kernels_isa_names(void) {
     return names;
 }

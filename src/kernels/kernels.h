@@ -133,6 +133,17 @@ typedef struct Kernels {
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
         float *dweight, float *scratch, int lanes, int out_begin, int out_end);
 
+    /* ---- winograd.c: as `conv`, for windows of 3 x 3 taps side by side and steps of 1; `width`
+     * must divide the lanes ---- */
+
+    /* packed [16][out][in]: the transformed weights. */
+    void (*winograd_pack)(const KernelConv *conv, const float *weight, float *packed);
+
+    /* Result rows [row_begin, row_end), both even but for the last row of all. scratch
+     * [kernels_winograd_scratch] floats. */
+    void (*winograd)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
+        float *y, float *scratch, int lanes, int row_begin, int row_end);
+
     /* ---- elementwise.c: n floats ---- */
 
     /* y = x < 0 ? 0 : x: keeps NaN. y may be x. */
@@ -184,6 +195,9 @@ const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats);
 
 /* Local. Floats of scratch memory that conv_weight_gradient needs. */
 size_t kernels_conv_scratch(const KernelConv *conv);
+
+/* Local. The same for winograd. */
+size_t kernels_winograd_scratch(const KernelConv *conv, int lanes);
 
 /* Local. The instruction sets of this build, best first, NULL-terminated; the best this CPU has. */
 const char *const *kernels_isa_names(void);

@@ -83,7 +83,7 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     KernelConv *conv = &plan->conv;
     int is_dense = conv->column_step == 1 && conv->y_column == (size_t)lanes;
     const Kernels *wide = kernels_for_rows(kernels, (size_t)conv->columns * (size_t)lanes);
-    int packs_columns = is_dense && wide->width > lanes;
+    int packs_columns = is_dense && wide->width > lanes && !plan->uses_winograd;
     plan->kernels = packs_columns ? wide : kernels;
     plan->lanes = lanes;
     plan->image_height = conv->height;
@@ -101,6 +101,7 @@ static void plan_forward(Conv2dPlan *plan, const Conv2dSizes *sizes, const Kerne
     size_t row = (size_t)sizes->y_size[WIDTH] * (size_t)lanes;
     plan->halo = (Conv2dHalo){0};
     plan->out_offset = 0;
+    plan->uses_winograd = sizes->uses_winograd && leaves_image;
     plan->conv = (KernelConv){.in = sizes->in / sizes->groups,
         .out = sizes->out / sizes->groups,
         .height = sizes->x_size[HEIGHT],
@@ -157,6 +158,7 @@ void conv2d_plan_input_gradient(Conv2dPlan *plan, const Conv2dSizes *sizes, cons
     size_t row = (size_t)sizes->x_size[WIDTH] * (size_t)lanes;
     int row_step = sizes->stride[HEIGHT], column_step = sizes->stride[WIDTH];
     plan->halo = (Conv2dHalo){0};
+    plan->uses_winograd = sizes->uses_winograd;
     plan->out_offset = (size_t)phase_row * row + (size_t)(phase_column * lanes);
     plan->conv = (KernelConv){.in = sizes->out / sizes->groups,
         .out = sizes->in / sizes->groups,

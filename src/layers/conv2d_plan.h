@@ -13,6 +13,7 @@ typedef struct Conv2dSizes {
     int in, out, groups;
     int x_size[SIDES], y_size[SIDES];
     int kernel[SIDES], stride[SIDES], padding[SIDES], dilation[SIDES];
+    int uses_winograd; /* for results and the input's gradient */
 } Conv2dSizes;
 
 /* Zeros around an image, for kernels that must not leave it. */
@@ -26,6 +27,7 @@ typedef struct Conv2dPlan {
     KernelConv conv;
     KernelTap taps[CONV2D_TAPS_MAX];
     const Kernels *kernels;
+    int uses_winograd;
     int lanes;
     int image_height, image_width; /* of what is read, without the halo */
     Conv2dHalo halo;

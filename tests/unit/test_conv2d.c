@@ -11,6 +11,7 @@
 typedef struct Case {
     int in, height, width, out;
     int kernel[2], stride[2], padding[2], dilation[2], groups;
+    int is_winograd; /* asked for */
 } Case;
 
 #define ONE                                                                                        \
@@ -18,29 +19,35 @@ typedef struct Case {
 #define NONE                                                                                       \
     { 0, 0 }
 static const Case cases[] = {
-    {3, 8, 9, 6, {5, 5}, ONE, NONE, ONE, 1},
-    {1, 7, 7, 6, {5, 5}, ONE, NONE, ONE, 1},
-    {6, 10, 9, 16, {5, 5}, ONE, NONE, ONE, 1},
-    {3, 8, 8, 16, {3, 3}, ONE, {1, 1}, ONE, 1},
-    {16, 6, 6, 16, {3, 3}, ONE, {1, 1}, ONE, 1},
-    {5, 7, 6, 7, {3, 3}, {2, 2}, {1, 1}, ONE, 1},
-    {4, 9, 8, 5, {3, 3}, {3, 2}, {1, 0}, ONE, 1},
-    {8, 6, 6, 12, {1, 1}, ONE, NONE, ONE, 1},
-    {8, 6, 5, 10, {1, 1}, {2, 2}, NONE, ONE, 1},
-    {3, 5, 5, 9, {1, 1}, ONE, {1, 2}, ONE, 1},
-    {4, 8, 9, 3, {3, 2}, ONE, {1, 0}, {2, 3}, 1},
-    {2, 11, 10, 4, {3, 3}, {2, 1}, {2, 2}, {2, 2}, 1},
-    {6, 6, 6, 6, {3, 3}, ONE, {1, 1}, ONE, 6},
-    {6, 7, 7, 12, {3, 3}, {2, 2}, {1, 1}, ONE, 6},
-    {6, 5, 6, 9, {2, 3}, ONE, {0, 1}, ONE, 3},
-    {8, 6, 6, 8, {3, 3}, ONE, {1, 1}, ONE, 2},
-    {2, 4, 4, 3, {4, 4}, ONE, NONE, ONE, 1},
-    {2, 3, 3, 3, {5, 5}, ONE, {2, 2}, ONE, 1},
-    {2, 2, 3, 3, {1, 3}, {4, 4}, {3, 3}, ONE, 1},
-    {3, 9, 9, 2, {7, 7}, {2, 2}, {3, 3}, ONE, 1},
-    {1, 1, 1, 1, {1, 1}, ONE, NONE, ONE, 1},
-    {13, 5, 4, 11, {2, 2}, ONE, {1, 1}, ONE, 1},
-    {2, 30, 33, 5, {3, 3}, ONE, {1, 1}, ONE, 1},
+    {3, 8, 9, 6, {5, 5}, ONE, NONE, ONE, 1, 0},
+    {1, 7, 7, 6, {5, 5}, ONE, NONE, ONE, 1, 0},
+    {6, 10, 9, 16, {5, 5}, ONE, NONE, ONE, 1, 0},
+    {3, 8, 8, 16, {3, 3}, ONE, {1, 1}, ONE, 1, 0},
+    {16, 6, 6, 16, {3, 3}, ONE, {1, 1}, ONE, 1, 0},
+    {5, 7, 6, 7, {3, 3}, {2, 2}, {1, 1}, ONE, 1, 0},
+    {4, 9, 8, 5, {3, 3}, {3, 2}, {1, 0}, ONE, 1, 0},
+    {8, 6, 6, 12, {1, 1}, ONE, NONE, ONE, 1, 0},
+    {8, 6, 5, 10, {1, 1}, {2, 2}, NONE, ONE, 1, 0},
+    {3, 5, 5, 9, {1, 1}, ONE, {1, 2}, ONE, 1, 0},
+    {4, 8, 9, 3, {3, 2}, ONE, {1, 0}, {2, 3}, 1, 0},
+    {2, 11, 10, 4, {3, 3}, {2, 1}, {2, 2}, {2, 2}, 1, 0},
+    {6, 6, 6, 6, {3, 3}, ONE, {1, 1}, ONE, 6, 0},
+    {6, 7, 7, 12, {3, 3}, {2, 2}, {1, 1}, ONE, 6, 0},
+    {6, 5, 6, 9, {2, 3}, ONE, {0, 1}, ONE, 3, 0},
+    {8, 6, 6, 8, {3, 3}, ONE, {1, 1}, ONE, 2, 0},
+    {2, 4, 4, 3, {4, 4}, ONE, NONE, ONE, 1, 0},
+    {2, 3, 3, 3, {5, 5}, ONE, {2, 2}, ONE, 1, 0},
+    {2, 2, 3, 3, {1, 3}, {4, 4}, {3, 3}, ONE, 1, 0},
+    {3, 9, 9, 2, {7, 7}, {2, 2}, {3, 3}, ONE, 1, 0},
+    {1, 1, 1, 1, {1, 1}, ONE, NONE, ONE, 1, 0},
+    {13, 5, 4, 11, {2, 2}, ONE, {1, 1}, ONE, 1, 0},
+    {2, 30, 33, 5, {3, 3}, ONE, {1, 1}, ONE, 1, 0},
+    {32, 6, 7, 34, {3, 3}, ONE, {1, 1}, ONE, 1, 0}, /* winograd where it pays */
+    {5, 8, 8, 7, {3, 3}, ONE, {1, 1}, ONE, 1, 1},
+    {3, 7, 9, 4, {3, 3}, ONE, {0, 2}, ONE, 1, 1},
+    {4, 3, 3, 6, {3, 3}, ONE, NONE, ONE, 2, 1},
+    {1, 1, 1, 1, {3, 3}, ONE, {1, 1}, ONE, 1, 1},
+    {17, 5, 34, 3, {3, 3}, ONE, {1, 1}, ONE, 1, 1},
 };
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
 
@@ -143,9 +150,10 @@ static void create(
     snprintf(input, sizeof input, "[%d, %d, %d]", c->in, c->height, c->width);
     snprintf(layers, sizeof layers,
         "[{conv2d: {out: %d, kernel: [%d, %d], stride: [%d, %d], padding: [%d, %d], "
-        "dilation: [%d, %d], groups: %d}}]",
+        "dilation: [%d, %d], groups: %d, algorithm: %s}}]",
         c->out, c->kernel[0], c->kernel[1], c->stride[0], c->stride[1], c->padding[0],
-        c->padding[1], c->dilation[0], c->dilation[1], c->groups);
+        c->padding[1], c->dilation[0], c->dilation[1], c->groups,
+        c->is_winograd ? "winograd" : "auto");
     harness_create(harness, &(HarnessOptions){.input = input,
                                 .layers = layers,
                                 .isa = isa,
@@ -154,10 +162,13 @@ static void create(
                                 .threads = threads});
 }
 
+/* Of the sum of the terms' sizes; Winograd's transforms stay within it too. */
+static const double ERROR_MAX = 2e-6;
+
 static void assert_close(const float *got, const double *want, const double *size, size_t n,
     const char *what, const Case *c) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs(got[i] - want[i]) <= 2e-6 * size[i],
+        ck_assert_msg(fabs(got[i] - want[i]) <= ERROR_MAX * size[i],
             "%s[%zu] of %d->%d, %dx%d: got %.9g, want %.9g", what, i, c->in, c->out, c->kernel[0],
             c->kernel[1], got[i], want[i]);
 }
@@ -233,7 +244,8 @@ START_TEST(what_does_not_fit_is_refused_with_the_reason) {
     } bad[] = {{"{conv2d: {out: 2, kernel: 9}}", "a window of 9 pixels does not fit"},
         {"{conv2d: {out: 3, kernel: 1, groups: 2}}", "groups 2 must divide"},
         {"{conv2d: {out: 2, kernel: [1, 2, 3]}}", "kernel wants one number or [height, width]"},
-        {"{conv2d: {out: 2, kernel: [64, 64], padding: 64}}", "more than 1024 weights"}};
+        {"{conv2d: {out: 2, kernel: [64, 64], padding: 64}}", "more than 1024 weights"},
+        {"{conv2d: {out: 2, kernel: 5, algorithm: winograd}}", "winograd is for kernel 3"}};
     char layers[128];
     snprintf(layers, sizeof layers, "[%s]", bad[_i].layer);
     ck_assert(!harness_accepts(
@@ -247,6 +259,6 @@ int main(void) {
     TCase *tests = unit_check_case(suite, "conv2d");
     tcase_add_loop_test(tests, results_and_gradients_are_those_of_the_definition, 0, CASE_COUNT);
     tcase_add_loop_test(tests, threads_do_not_change_a_bit, 0, CASE_COUNT);
-    tcase_add_loop_test(tests, what_does_not_fit_is_refused_with_the_reason, 0, 4);
+    tcase_add_loop_test(tests, what_does_not_fit_is_refused_with_the_reason, 0, 5);
     return unit_check_run(suite);
 }
