@@ -154,11 +154,12 @@ static void run_block(const Block *block, const float *packed) {
     size_t matrix = (size_t)conv->out * conv->in;
     for (int i = 0; i < conv->in; i++)
         for (int lane = 0; lane < block->lanes; lane += WIDTH) transform_channel(block, i, lane);
-    for (int place = 0; place < PLACES; place++)
-        KERNEL(linear_forward)
-        (packed + place * matrix, NULL, (KernelInput){block->v + (size_t)place * conv->in * row, 0},
-            (KernelOutput){block->m + (size_t)place * conv->out * row, 0}, conv->in, conv->out, row,
-            1, 0, conv->out);
+    for (int place = 0; place < PLACES; place++) {
+        KernelInput v = {.data = block->v + (size_t)place * conv->in * row};
+        KernelOutput m = {.data = block->m + (size_t)place * conv->out * row};
+        const float *u = packed + place * matrix;
+        KERNEL(linear_forward)(u, NULL, v, m, conv->in, conv->out, row, 1, 0, conv->out);
+    }
     for (int o = 0; o < conv->out; o++)
         for (int lane = 0; lane < block->lanes; lane += WIDTH) finish_channel(block, o, lane);
 }
