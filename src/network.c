@@ -75,8 +75,10 @@ static Status place_tensors(Network *network) {
 /* Whether layer i writes its output over its input. */
 static int is_in_place(const Network *network, int i) {
     const LayerType *type = network->layers[i].type;
-    int previous_needs_it = i > 0 && network->layers[i - 1].type->backward_reads_y;
-    return type->is_view || (type->is_in_place && i > 0 && !previous_needs_it);
+    int previous = i - 1; /* the one that wrote x: views only show it */
+    while (previous >= 0 && network->layers[previous].type->is_view) previous--;
+    int previous_needs_it = previous >= 0 && network->layers[previous].type->backward_reads_y;
+    return type->is_view || (type->is_in_place && previous >= 0 && !previous_needs_it);
 }
 
 static Status allocate_activations(Network *network) {
