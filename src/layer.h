@@ -36,8 +36,9 @@ typedef struct Pass {
     uint32_t step;               /* since the start of the run */
     const int64_t *sample_index; /* [local_count * microbatch]: index in the data set */
     Tensor *input_gradient;      /* backward sets it to the input's gradient; NULL: not wanted */
-    int is_training;             /* use and update batch statistics, drop, and so on */
-    int uses_batch_statistics;   /* batch norm: those of the batch (training, or asked for) */
+    int is_training;             /* update running statistics, and so on */
+    int uses_batch_statistics;   /* act as in training (in it, or asked for): batch norm uses the
+                                    batch's statistics, dropout drops */
 } Pass;
 
 /* How a parameter starts. */

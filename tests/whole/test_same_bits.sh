@@ -12,6 +12,7 @@ model:
     - linear: {out: 60, bias: false}
     - batch_norm
     - relu
+    - dropout: {p: 0.2}
     - linear: {out: 33}
     - batch_norm: {sync: {group: 3}, momentum: null}
     - relu
