@@ -1,6 +1,6 @@
 /* command_eval.c - lockstep eval: loss and accuracy of a checkpoint on the test set, in all and for
- * each class. Evaluation mode uses the running statistics; --mode train those of each batch, to
- * compare. */
+ * each class. Evaluation mode uses the running statistics; --mode train those of each batch, and
+ * drops what training drops, to compare. */
 #include "io/checkpoint.h"
 #include "io/dataset.h"
 #include "io/job_file.h"
@@ -83,7 +83,7 @@ static void print_confusion(const Confusion *confusion) {
 
 static void print_result(const Totals *totals, const Confusion *confusion, const char *mode) {
     int classes = confusion->classes;
-    printf("%lld samples, batch norm in %s mode\n", (long long)totals->samples, mode);
+    printf("%lld samples, layers in %s mode\n", (long long)totals->samples, mode);
     printf("loss %.6f  accuracy %.4f\n", totals_loss(totals), totals_accuracy(totals));
     for (int label = 0; label < classes; label++) {
         int64_t all = 0, right = confusion->counts[label * classes + label];

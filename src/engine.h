@@ -62,8 +62,8 @@ typedef struct EngineStep {
 void engine_run(Engine *engine, EngineStep *step, Totals *totals);
 
 /* Collective. Loss and accuracy over all samples of the loader, each counted once, in batches of
- * the job's batch size. uses_batch_statistics: batch norm as in training, but nothing is updated.
- * confusion may be NULL; it is filled on every rank. */
+ * the job's batch size. uses_batch_statistics: batch norm and dropout as in training, but nothing
+ * is updated. confusion may be NULL; it is filled on every rank. */
 void engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
     Confusion *confusion);
 

@@ -50,12 +50,15 @@ int layer_add_counter(Layer *self, const char *name) {
     return self->tensor_count - 1;
 }
 
-Status layer_read_pair(const Layer *self, const char *key, const OptionInts *given, int pair[2]) {
-    if (given->count < 1 || given->count > 2)
+Status layer_read_pair(
+    const Layer *self, const char *key, const OptionInts *given, const int *missing, int pair[2]) {
+    if (given->count > 2 || (given->count == 0 && missing == NULL))
         return FAIL(STATUS_CONFIG, "%s '%s': %s wants one number or [height, width], got %d",
             self->type->name, self->label, key, given->count);
-    pair[0] = (int)given->values[0];
-    pair[1] = (int)given->values[given->count - 1];
+    for (int d = 0; d < 2; d++) {
+        int64_t value = given->values[given->count == 2 ? d : 0];
+        pair[d] = given->count == 0 || (value < 0 && missing != NULL) ? missing[d] : (int)value;
+    }
     return STATUS_OK;
 }
 

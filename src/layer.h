@@ -45,8 +45,9 @@ typedef struct Pass {
     uint32_t step;               /* since the start of the run */
     const int64_t *sample_index; /* [local_count * microbatch]: index in the data set */
     Tensor *input_gradient;      /* backward sets it to the input's gradient; NULL: not wanted */
-    int is_training;             /* use and update batch statistics, drop, and so on */
-    int uses_batch_statistics;   /* batch norm: those of the batch (training, or asked for) */
+    int is_training;             /* update running statistics, and so on */
+    int uses_batch_statistics;   /* act as in training (in it, or asked for): batch norm uses the
+                                    batch's statistics, dropout drops */
 } Pass;
 
 /* How a parameter starts. */
@@ -179,10 +180,12 @@ int layer_add_parameter(Layer *self, const char *name, Shape shape, Init init);
 int layer_add_buffer(Layer *self, const char *name, Shape shape, float value);
 int layer_add_counter(Layer *self, const char *name);
 
-/* Local; for configure. An option of one number or two, for height and width. Fails with
- * STATUS_CONFIG where there are more. */
+/* Local; for configure. Two numbers, for height and width, from an option of one or two; `missing`
+ * [2] stands for null (NULL: the option has no null). Fails with STATUS_CONFIG where there are
+ * more.
+ */
 MUST_CHECK Status layer_read_pair(
-    const Layer *self, const char *key, const OptionInts *given, int pair[2]);
+    const Layer *self, const char *key, const OptionInts *given, const int *missing, int pair[2]);
 
 /* Local; for configure. Ask for memory that lives as long as the network: `floats` once, or for
  * each local microbatch. Returns its index in self->scratch. */

@@ -206,11 +206,33 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(conv_pack)                                                                               \
     ENTRY(conv_weight_gradient)                                                                    \
     ENTRY(winograd_pack)                                                                           \
-    ENTRY(winograd)
+    ENTRY(winograd)                                                                                \
+    ENTRY(group_norm_forward)                                                                      \
+    ENTRY(group_norm_backward)                                                                     \
+    ENTRY(max_pool_forward)                                                                        \
+    ENTRY(max_pool_backward)                                                                       \
+    ENTRY(mean_pool_forward)                                                                       \
+    ENTRY(mean_pool_backward)                                                                      \
+    ENTRY(dropout_draw)                                                                            \
+    ENTRY(multiply_rows)                                                                           \
+    ENTRY(softmax_forward)                                                                         \
+    ENTRY(softmax_backward)                                                                        \
+    ENTRY(log_softmax_forward)                                                                     \
+    ENTRY(log_softmax_backward)
 
 /* ... and those that see no lanes, and so use the widest vectors: KERNEL_WIDEST comes from the
  * build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
+    ENTRY(leaky_relu_forward)                                                                      \
+    ENTRY(leaky_relu_backward)                                                                     \
+    ENTRY(sigmoid_forward)                                                                         \
+    ENTRY(sigmoid_backward)                                                                        \
+    ENTRY(tanh_forward)                                                                            \
+    ENTRY(tanh_backward)                                                                           \
+    ENTRY(gelu_forward)                                                                            \
+    ENTRY(gelu_backward)                                                                           \
+    ENTRY(gelu_tanh_forward)                                                                       \
+    ENTRY(gelu_tanh_backward)                                                                      \
     ENTRY(relu_forward)                                                                            \
     ENTRY(relu_backward)                                                                           \
     ENTRY(sum)                                                                                     \

@@ -60,6 +60,40 @@ typedef struct KernelConv {
     size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
 } KernelConv;
 
+/* What a pooling window covers in one direction: pixels begin, begin + step, ... below end, at
+ * least one; a mean is the sum divided by the `count`s of both directions. */
+typedef struct KernelWindow {
+    int begin, end;
+    int count;
+} KernelWindow;
+
+typedef struct KernelPool {
+    int height, width, out_height, out_width, lanes;
+    const KernelWindow *rows;    /* [out_height] */
+    const KernelWindow *columns; /* [out_width] */
+    int step_h, step_w;          /* of the largest value; a mean's are 1 */
+    int is_tiled;                /* every window is a tile of 2 x 2 pixels, side by side */
+} KernelPool;
+
+/* One microbatch x [groups][rows][lanes] of which each lane is normalized by itself. */
+typedef struct KernelGroupNorm {
+    int rows;            /* of a group */
+    int rows_per_weight; /* consecutive rows that share a weight and a bias; divides rows */
+    int lanes, valid;
+    double eps;
+    float *statistics; /* [groups][3][lanes]: mean, its rest, 1 / deviation; forward writes it */
+    double *sums;      /* [groups][2][lanes], for backward alone */
+    float *means;      /* [groups][2][lanes], the same */
+} KernelGroupNorm;
+
+/* Which random numbers a microbatch draws, and what becomes of them. */
+typedef struct KernelDropout {
+    uint32_t key[2], step;
+    const uint32_t *sample_low, *sample_high; /* [lanes]: the halves of the samples' indices */
+    uint32_t threshold;                       /* smaller numbers give 0, */
+    float keep;                               /* the others this */
+} KernelDropout;
+
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
     int width;       /* floats in a vector: 16, 8 or 4; divides lanes */
@@ -143,6 +177,74 @@ typedef struct Kernels {
      * [kernels_winograd_scratch] floats. */
     void (*winograd)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
         float *y, float *scratch, int lanes, int row_begin, int row_end);
+
+    /* ---- group_norm.c: groups [begin, end) ---- */
+
+    /* y = (x - mean) * inverse_std * weight + bias, mean and inverse_std = 1 / sqrt(variance + eps)
+     * of each lane of a group, over its rows; x - mean alone counts 0 in lanes that are not valid.
+     * weight, bias [groups * rows / rows_per_weight]; NULL: 1 and 0. */
+    void (*group_norm_forward)(const float *x, float *y, const KernelGroupNorm *norm,
+        const float *weight, const float *bias, int begin, int end);
+
+    /* dweight = sum of dy * xhat, dbias = sum of dy over their rows and the valid lanes, and
+     * dx = inverse_std * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, means over the
+     * group; 0 in lanes that are not valid. weight, dweight, dbias, dx may be NULL. */
+    void (*group_norm_backward)(const float *dy, const float *x, float *dx,
+        const KernelGroupNorm *norm, const float *weight, float *dweight, float *dbias, int begin,
+        int end);
+
+    /* ---- pool.c: one microbatch x [channels][height][width][lanes], channels [begin, end) ---- */
+
+    /* y = the largest x of each window, the first of equal ones; NaN where there is one. With
+     * `relu`, y = max(that, 0): the same as ReLU before it, and after it. */
+    void (*max_pool_forward)(
+        const float *x, float *y, const KernelPool *pool, int relu, int begin, int end);
+    /* dx = sum of the dy of the windows whose largest x this is; with `relu`, where it is > 0. */
+    void (*max_pool_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
+        int relu, int begin, int end);
+    /* y = the sum of each window over its count. */
+    void (*mean_pool_forward)(const float *x, float *y, const KernelPool *pool, int begin, int end);
+    /* dx = sum of the dy of the windows it is in, each over its count. */
+    void (*mean_pool_backward)(
+        const float *dy, float *dx, const KernelPool *pool, int begin, int end);
+
+    /* ---- dropout.c ---- */
+
+    /* factors [rows][lanes]: 0 or `keep`, from word row % 4 of Philox4x32-10 of the counter
+     * (row / 4, sample_low, sample_high, step). */
+    void (*dropout_draw)(const KernelDropout *dropout, int rows, int lanes, float *factors);
+    /* y [row][pixel][lane] = x [row][pixel][lane] * factors [row][lane], for rows [begin, end). y
+     * may be x. */
+    void (*multiply_rows)(
+        const float *x, const float *factors, float *y, int pixels, int lanes, int begin, int end);
+
+    /* ---- softmax.c: x [channels][n], over the channels; n is a multiple of the width ---- */
+
+    /* y = e^x / sum of e^x, and dx = y (dy - sum of y dy). */
+    void (*softmax_forward)(const float *x, float *y, int channels, size_t n);
+    void (*softmax_backward)(const float *y, const float *dy, float *dx, int channels, size_t n);
+    /* y = x - log(sum of e^x), and dx = dy - e^y * sum of dy. */
+    void (*log_softmax_forward)(const float *x, float *y, int channels, size_t n);
+    void (*log_softmax_backward)(
+        const float *y, const float *dy, float *dx, int channels, size_t n);
+
+    /* ---- activation.c: n floats; y may be x where the gradient needs y alone, dx may be dy ----
+     */
+
+    /* y = x > 0 ? x : x * slope. The gradient from y needs slope >= 0. */
+    void (*leaky_relu_forward)(const float *x, float *y, size_t n, float slope);
+    void (*leaky_relu_backward)(const float *y, const float *dy, float *dx, size_t n, float slope);
+    /* y = 1 / (1 + e^-x) and y = tanh(x); the gradients from y. */
+    void (*sigmoid_forward)(const float *x, float *y, size_t n);
+    void (*sigmoid_backward)(const float *y, const float *dy, float *dx, size_t n);
+    void (*tanh_forward)(const float *x, float *y, size_t n);
+    void (*tanh_backward)(const float *y, const float *dy, float *dx, size_t n);
+    /* y = x * (1 + erf(x / sqrt(2))) / 2, or with tanh(sqrt(2 / pi) (x + 0.044715 x³)) for the erf;
+     * the gradients from x. */
+    void (*gelu_forward)(const float *x, float *y, size_t n);
+    void (*gelu_backward)(const float *x, const float *dy, float *dx, size_t n);
+    void (*gelu_tanh_forward)(const float *x, float *y, size_t n);
+    void (*gelu_tanh_backward)(const float *x, const float *dy, float *dx, size_t n);
 
     /* ---- elementwise.c: n floats ---- */
 

@@ -59,10 +59,10 @@ static Status read_sizes(const Layer *self, Conv2dSizes *sizes, Shape in) {
     if (in.dimension_count != 3)
         return FAIL(STATUS_CONFIG, "conv2d '%s' wants channels, height and width, got %s",
             self->label, shape_print(in, text));
-    TRY(layer_read_pair(self, "kernel", &chosen->kernel, sizes->kernel));
-    TRY(layer_read_pair(self, "stride", &chosen->stride, sizes->stride));
-    TRY(layer_read_pair(self, "padding", &chosen->padding, sizes->padding));
-    TRY(layer_read_pair(self, "dilation", &chosen->dilation, sizes->dilation));
+    TRY(layer_read_pair(self, "kernel", &chosen->kernel, NULL, sizes->kernel));
+    TRY(layer_read_pair(self, "stride", &chosen->stride, NULL, sizes->stride));
+    TRY(layer_read_pair(self, "padding", &chosen->padding, NULL, sizes->padding));
+    TRY(layer_read_pair(self, "dilation", &chosen->dilation, NULL, sizes->dilation));
     if (conv2d_taps(sizes) > CONV2D_TAPS_MAX)
         return FAIL(STATUS_CONFIG, "conv2d '%s': a window of %d x %d is more than %d weights",
             self->label, sizes->kernel[HEIGHT], sizes->kernel[WIDTH], CONV2D_TAPS_MAX);

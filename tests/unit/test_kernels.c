@@ -3,80 +3,14 @@
 #include "src/kernels/kernels.h"
 #include "src/memory.h"
 #include "src/tree.h"
+#include "tests/support/kernel_check.h"
 #include "tests/support/unit_check.h"
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD = 16, COUNT_MAX = 9 };
-static const float guard_value = -12345.0f;
-
-/* ---- the tables ---- */
-
-static const int all_lanes[] = {4, 8, 16, 32, 64};
-
-/* Table number `i` of (instruction set, lanes), and its lanes; NULL where this CPU lacks it. */
-static const Kernels *table(int i, int *lanes) {
-    int lane_choices = sizeof(all_lanes) / sizeof(all_lanes[0]);
-    *lanes = all_lanes[i % lane_choices];
-    return kernels_find(kernels_isa_names()[i / lane_choices], *lanes);
-}
-
-static int table_count(void) {
-    int names = 0;
-    while (kernels_isa_names()[names]) names++;
-    return names * (int)(sizeof(all_lanes) / sizeof(all_lanes[0]));
-}
-
-#define FOR_EACH_TABLE(kernels, lanes)                                                             \
-    for (int i_ = 0, lanes; i_ < table_count(); i_++)                                              \
-        for (const Kernels *kernels = table(i_, &lanes); kernels; kernels = NULL)
-
-/* ---- blocks of floats with guards on both sides ---- */
-
-static unsigned random_state;
-
-static float random_float(void) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (float)(random_state >> 8) / (1 << 23) - 1.0f;
-}
-
-static float *block(size_t n) {
-    float *data;
-    ck_assert(MEMORY_ALLOCATE(&data, n + 2 * GUARD, "test") == STATUS_OK);
-    for (size_t i = 0; i < n + 2 * GUARD; i++) data[i] = guard_value;
-    return data + GUARD;
-}
-
-static float *random_block(size_t n) {
-    float *data = block(n);
-    for (size_t i = 0; i < n; i++) data[i] = random_float();
-    return data;
-}
-
-/* Frees it, after a look at the guards. */
-static void block_free(float *data, size_t n) {
-    for (int i = 1; i <= GUARD; i++) {
-        ck_assert_msg(data[-i] == guard_value, "written %d floats before the block", i);
-        ck_assert_msg(data[n + i - 1] == guard_value, "written %d floats after the block", i - 1);
-    }
-    memory_free(data - GUARD);
-}
-
-/* Check writes to a pipe for each assertion, so these assert only what is wrong. */
-static void assert_same_bits(const float *a, const float *b, size_t n, const char *what) {
-    if (memcmp(a, b, n * sizeof(float)) == 0) return;
-    size_t i = 0;
-    while (memcmp(a + i, b + i, sizeof(float)) == 0) i++;
-    ck_abort_msg("%s: item %zu of %zu: %a and %a", what, i, n, a[i], b[i]);
-}
-
-/* |a - b| within `tolerance` times the sum of the terms' sizes. */
-static void assert_close(double a, double b, double size, double tolerance, const char *what) {
-    if (fabs(a - b) <= tolerance * size + 1e-30) return;
-    ck_abort_msg("%s: got %.9g, want %.9g", what, a, b);
-}
+enum { COUNT_MAX = 9 };
 
 /* ---- linear ---- */
 
@@ -97,7 +31,7 @@ static size_t y_floats(const Linear *l) {
 }
 
 static void linear_begin(Linear *l) {
-    random_state = l->in * 1000 + l->out;
+    random_start(l->in * 1000 + l->out);
     l->xt_row = ((size_t)l->in + 15) / 16 * 16;
     l->weight = random_block((size_t)l->in * l->out);
     l->bias = random_block(l->out);

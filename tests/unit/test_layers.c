@@ -325,6 +325,8 @@ static const struct {
     {"[6]", "[residual: {layers: [linear: {out: 4}, batch_norm], projection: [linear: {out: 4}]}]",
         "[residual: {layers: [linear: {out: 4}, batch_norm, flatten], projection: [linear: {out: "
         "4}]}]"},
+    {"[3, 2, 2]", "[batch_norm, relu, max_pool2d: {kernel: 2}]",
+        "[batch_norm, sequential: {layers: [relu]}, max_pool2d: {kernel: 2}]"},
 };
 
 START_TEST(a_relu_that_a_neighbour_does_changes_nothing) {
@@ -472,6 +474,158 @@ START_TEST(init_gamma_uniform_starts_between_zero_and_one) {
 }
 END_TEST
 
+/* ---- dropout ---- */
+
+static const char *const dropouts[] = {"[{dropout: {p: 0.3}}]", "[{dropout2d: {p: 0.3}}]"};
+enum { CHANNELS = 8, PIXELS = 4, DROPPED = CHANNELS * PIXELS };
+
+/* What becomes of ones in `step`: the mask, [samples][channels][pixels]. */
+static void draw_mask(const HarnessOptions *options, uint32_t step, float *mask) {
+    Harness harness;
+    int n = options->samples * DROPPED;
+    harness_create(&harness, options);
+    harness.pass.step = step;
+    float *ones = calloc((size_t)n, sizeof *ones);
+    for (int i = 0; i < n; i++) ones[i] = 1;
+    harness_forward(&harness, ones, 1);
+    harness_output(&harness, mask);
+    free(ones);
+    harness_free(&harness);
+}
+
+START_TEST(masks_do_not_depend_on_ranks_threads_or_microbatches) {
+    enum { COUNT = 37, N = COUNT * DROPPED };
+    float one[N], many[N];
+    HarnessOptions options = {
+        .input = "[8, 2, 2]", .layers = dropouts[_i], .samples = COUNT, .microbatch = 16};
+    draw_mask(&options, 5, one);
+    options.microbatch = 5;
+    options.threads = 3;
+    for (options.size = 1; options.size <= 8; options.size++) {
+        for (options.rank = 0; options.rank < options.size; options.rank++)
+            draw_mask(&options, 5, many); /* fills this rank's samples */
+        ck_assert_mem_eq(one, many, sizeof one);
+        memset(many, 0, sizeof many);
+    }
+}
+END_TEST
+
+START_TEST(masks_are_new_for_each_step_layer_and_sample) {
+    enum { COUNT = 4, N = COUNT * DROPPED };
+    float first[N], again[N], other[N];
+    HarnessOptions options = {
+        .input = "[8, 2, 2]", .layers = dropouts[_i], .samples = COUNT, .microbatch = 4};
+    draw_mask(&options, 5, first);
+    draw_mask(&options, 5, again);
+    ck_assert_mem_eq(first, again, sizeof first);
+    draw_mask(&options, 6, other);
+    ck_assert_mem_ne(first, other, sizeof first);
+    for (int s = 1; s < COUNT; s++)
+        ck_assert_mem_ne(first, first + s * DROPPED, DROPPED * sizeof *first);
+    options.layers = _i == 0 ? "[{avg_pool2d: {kernel: 1}}, {dropout: {p: 0.3}}]"
+                             : "[{avg_pool2d: {kernel: 1}}, {dropout2d: {p: 0.3}}]";
+    draw_mask(&options, 5, other);
+    ck_assert_mem_ne(first, other, sizeof first);
+}
+END_TEST
+
+START_TEST(masks_are_what_philox_draws) {
+    enum { COUNT = 6, N = COUNT * DROPPED };
+    float mask[N];
+    uint32_t bits[4], threshold = (uint32_t)(0.3 * 0x1p32);
+    HarnessOptions options = {
+        .input = "[8, 2, 2]", .layers = dropouts[_i], .samples = COUNT, .microbatch = 4};
+    draw_mask(&options, 9, mask);
+    for (int i = 0; i < N; i++) {
+        int sample = i / DROPPED, row = _i == 0 ? i % DROPPED : i % DROPPED / PIXELS;
+        rng_draw(rng_stream(1, RNG_DROPOUT, 0), 9, (uint64_t)sample, (uint32_t)row / 4, bits);
+        ck_assert_float_eq(mask[i], bits[row % 4] < threshold ? 0 : 1 / 0.7f);
+    }
+}
+END_TEST
+
+START_TEST(dropout_keeps_the_share_it_should) {
+    enum { COUNT = 400, N = COUNT * DROPPED };
+    static float mask[N];
+    HarnessOptions options = {
+        .input = "[8, 2, 2]", .layers = dropouts[_i], .samples = COUNT, .microbatch = 16};
+    draw_mask(&options, 1, mask);
+    int kept = 0, of_channels = 0;
+    for (int i = 0; i < N; i++) kept += mask[i] > 0;
+    for (int i = 0; i < N; i += PIXELS) {
+        int whole = 1;
+        for (int p = 1; p < PIXELS; p++) whole &= mask[i + p] == mask[i];
+        of_channels += whole;
+    }
+    ck_assert_double_lt(fabs(kept / (double)N - 0.7), 0.04); /* five deviations of the 2d one */
+    ck_assert(_i == 1 ? of_channels == N / PIXELS : of_channels < N / PIXELS / 2);
+}
+END_TEST
+
+START_TEST(dropout_drops_nothing_in_evaluation) {
+    Harness harness;
+    float x[SAMPLES * DROPPED], y[SAMPLES * DROPPED];
+    fill(x, SAMPLES * DROPPED, 8);
+    harness_create(&harness, &(HarnessOptions){.input = "[8, 2, 2]",
+                                 .layers = dropouts[_i],
+                                 .samples = SAMPLES,
+                                 .microbatch = MICROBATCH});
+    harness_forward(&harness, x, 0);
+    harness_output(&harness, y);
+    ck_assert_mem_eq(x, y, sizeof x);
+    harness_free(&harness);
+}
+END_TEST
+
+/* A view between them must not let dropout write over what sigmoid's backward reads. */
+START_TEST(nothing_is_written_over_through_a_view) {
+    enum { N = SAMPLES * 12 };
+    static const char *const layers[] = {"[sigmoid, flatten, dropout]", "[sigmoid, dropout]"};
+    float x[N], dy[N], dx[2][N];
+    fill(x, N, 9);
+    fill(dy, N, 10);
+    for (int i = 0; i < 2; i++) {
+        Harness harness;
+        harness_create(&harness, &(HarnessOptions){.input = "[3, 2, 2]",
+                                     .layers = layers[i],
+                                     .samples = SAMPLES,
+                                     .microbatch = MICROBATCH});
+        /* The layer's index is part of the mask. */
+        for (int l = 0; l < harness.network->layer_count; l++)
+            harness.network->layers[l]->index = 0;
+        harness_forward(&harness, x, 1);
+        harness_backward(&harness, dy);
+        harness_input_gradient(&harness, dx[i]);
+        harness_free(&harness);
+    }
+    ck_assert_mem_eq(dx[0], dx[1], sizeof dx[0]);
+}
+END_TEST
+
+/* ---- what is refused ---- */
+
+static const struct {
+    const char *input, *layer, *message;
+} misfits[] = {
+    {"[6]", "{max_pool2d: {kernel: 2}}", "wants images"},
+    {"[6]", "dropout2d", "wants images"},
+    {"[2, 4, 4]", "{max_pool2d: {kernel: 5}}", "does not fit"},
+    {"[2, 4, 4]", "{max_pool2d: {kernel: [2, 2, 2]}}", "one number or [height, width]"},
+    {"[2, 4, 4]", "{avg_pool2d: {kernel: 3, padding: 2}}", "more than half of the kernel"},
+    {"[2, 2, 2]", "{max_pool2d: {kernel: 2, padding: 1, dilation: 3}}", "sees no pixel"},
+    {"[6]", "{group_norm: {groups: 4}}", "do not divide"},
+};
+enum { MISFITS = sizeof misfits / sizeof *misfits };
+
+START_TEST(shapes_that_do_not_fit_are_refused) {
+    char layers[256];
+    snprintf(layers, sizeof layers, "[%s]", misfits[_i].layer);
+    ck_assert(!harness_accepts(&(HarnessOptions){
+        .input = misfits[_i].input, .layers = layers, .samples = 4, .microbatch = 4}));
+    ck_assert_msg(strstr(status_message(), misfits[_i].message) != NULL, "%s", status_message());
+}
+END_TEST
+
 int main(void) {
     int types = 0;
     while (layer_types()[types] != NULL) types++;
@@ -499,5 +653,13 @@ int main(void) {
     tcase_add_test(single, weights_start_within_pytorchs_bounds);
     tcase_add_test(single, evaluation_changes_no_running_statistic);
     tcase_add_test(single, init_gamma_uniform_starts_between_zero_and_one);
+    TCase *dropout = unit_check_case(suite, "dropout");
+    tcase_add_loop_test(dropout, masks_do_not_depend_on_ranks_threads_or_microbatches, 0, 2);
+    tcase_add_loop_test(dropout, masks_are_new_for_each_step_layer_and_sample, 0, 2);
+    tcase_add_loop_test(dropout, masks_are_what_philox_draws, 0, 2);
+    tcase_add_loop_test(dropout, dropout_keeps_the_share_it_should, 0, 2);
+    tcase_add_loop_test(dropout, dropout_drops_nothing_in_evaluation, 0, 2);
+    tcase_add_test(single, nothing_is_written_over_through_a_view);
+    tcase_add_loop_test(single, shapes_that_do_not_fit_are_refused, 0, MISFITS);
     return unit_check_run(suite);
 }

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 cat >"$folder/job.yaml" <<'YAML'
 data: {format: synthetic, train_count: 1000, test_count: 100, valid_split: 0.1, image_size: 14}
-model: {input: [1, 14, 14], layers: [flatten, linear: {out: 40, bias: false}, batch_norm, relu, linear: {out: 10}]}
+model: {input: [1, 14, 14], layers: [flatten, linear: {out: 40, bias: false}, batch_norm, relu, dropout: {p: 0.2}, linear: {out: 10}]}
 optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
 train: {epochs: 3, batch_size: 50, microbatch: 8}
 checkpoint: {keep_best: valid_accuracy}

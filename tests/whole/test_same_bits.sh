@@ -12,6 +12,7 @@ model:
     - linear: {out: 60, bias: false}
     - batch_norm
     - relu
+    - dropout: {p: 0.2}
     - residual:
         layers:
           - sequential: {name: first, layers: [linear: {out: 60}, batch_norm, relu]}

@@ -1,0 +1,278 @@
+/* pool.c - largest and mean values of windows, and their gradients, for channels [begin, end) of
+ * one microbatch x [channels][height][width][lanes].
+ *
+ * Windows that are tiles of 2 x 2 pixels need no look at the tables: one pass over contiguous rows.
+ * Gradients of windows that may overlap are added one window after the other, in scan order. */
+#include "src/kernels/vector_math.h"
+
+INLINE size_t input_floats(const KernelPool *pool) {
+    return (size_t)pool->height * pool->width * pool->lanes;
+}
+
+INLINE size_t output_floats(const KernelPool *pool) {
+    return (size_t)pool->out_height * pool->out_width * pool->lanes;
+}
+
+INLINE void set_zero(float *x, size_t n) {
+    for (size_t i = 0; i < n; i += WIDTH) store(x + i, broadcast(0.0f));
+}
+
+/* ---- largest value ---- */
+
+/* Whether v takes the place of `best`, which came before it: PyTorch's rule. */
+INLINE VectorInt is_better(Vector v, Vector best) {
+    return (v > best) | (v != v);
+}
+
+/* The pixels of one tile, at `lane`. */
+typedef struct Tile {
+    Vector v[4];
+} Tile;
+
+INLINE Tile load_tile(const float *upper, const float *lower, int lanes, int lane) {
+    return (Tile){{load(upper + lane), load(upper + lanes + lane), load(lower + lane),
+        load(lower + lanes + lane)}};
+}
+
+INLINE void tiles_forward(const float *x, float *y, const KernelPool *pool, int relu) {
+    int lanes = pool->lanes;
+    size_t row = (size_t)pool->width * lanes;
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        const float *upper = x + 2 * oh * row;
+        for (int ow = 0; ow < pool->out_width; ow++, upper += 2 * lanes, y += lanes) {
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                Tile tile = load_tile(upper, upper + row, lanes, lane);
+                Vector best = tile.v[0];
+                UNROLL
+                for (int k = 1; k < 4; k++)
+                    best = choose(is_better(tile.v[k], best), tile.v[k], best);
+                store(y + lane, relu ? rectified(best) : best);
+            }
+        }
+    }
+}
+
+/* The gradient of one tile's pixels, from that of its largest. */
+INLINE Tile tile_gradient(Tile x, Vector dy, int relu) {
+    Tile dx;
+    Vector best = x.v[0];
+    VectorInt wins[4];
+    UNROLL
+    for (int k = 1; k < 4; k++) {
+        wins[k] = is_better(x.v[k], best);
+        best = choose(wins[k], x.v[k], best);
+    }
+    VectorInt is_open = (VectorInt){0} == 0; /* not yet given to a later pixel */
+    if (relu) is_open = best > broadcast(0.0f);
+    UNROLL
+    for (int k = 3; k >= 1; k--) {
+        dx.v[k] = (Vector)((VectorInt)dy & wins[k] & is_open);
+        is_open &= ~wins[k];
+    }
+    dx.v[0] = (Vector)((VectorInt)dy & is_open);
+    return dx;
+}
+
+INLINE void tiles_backward(
+    const float *x, const float *dy, float *dx, const KernelPool *pool, int relu) {
+    int lanes = pool->lanes, odd = pool->width - 2 * pool->out_width;
+    size_t row = (size_t)pool->width * lanes;
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        const float *from = x + 2 * oh * row;
+        float *to = dx + 2 * oh * row;
+        for (int ow = 0; ow < pool->out_width; ow++) {
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                Tile tile = load_tile(from, from + row, lanes, lane);
+                tile = tile_gradient(tile, load(dy + lane), relu);
+                store(to + lane, tile.v[0]);
+                store(to + lanes + lane, tile.v[1]);
+                store(to + row + lane, tile.v[2]);
+                store(to + row + lanes + lane, tile.v[3]);
+            }
+            from += 2 * lanes, to += 2 * lanes, dy += lanes;
+        }
+        set_zero(to, (size_t)odd * lanes);
+        set_zero(to + row, (size_t)odd * lanes);
+    }
+    set_zero(dx + 2 * pool->out_height * row, (size_t)(pool->height - 2 * pool->out_height) * row);
+}
+
+/* The largest value of the window at (oh, ow), at `lane`, and where it is: its pixel's number. */
+INLINE Vector window_best(
+    const float *x, const KernelPool *pool, int oh, int ow, int lane, VectorInt *where) {
+    KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+    int start = rows.begin * pool->width + columns.begin;
+    Vector best = load(x + (size_t)start * pool->lanes + lane);
+    *where = (VectorInt){0} + start;
+    for (int h = rows.begin; h < rows.end; h += pool->step_h) {
+        for (int w = columns.begin; w < columns.end; w += pool->step_w) {
+            int pixel = h * pool->width + w;
+            Vector v = load(x + (size_t)pixel * pool->lanes + lane);
+            VectorInt wins = is_better(v, best);
+            best = choose(wins, v, best);
+            *where = (wins & pixel) | (~wins & *where);
+        }
+    }
+    return best;
+}
+
+INLINE void windows_forward(const float *x, float *y, const KernelPool *pool, int relu) {
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        for (int ow = 0; ow < pool->out_width; ow++, y += pool->lanes) {
+            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
+                VectorInt where;
+                Vector best = window_best(x, pool, oh, ow, lane, &where);
+                store(y + lane, relu ? rectified(best) : best);
+            }
+        }
+    }
+}
+
+/* Add dy at each window's largest pixel. */
+INLINE void windows_backward(
+    const float *x, const float *dy, float *dx, const KernelPool *pool, int relu) {
+    set_zero(dx, input_floats(pool));
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        for (int ow = 0; ow < pool->out_width; ow++, dy += pool->lanes) {
+            KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
+                VectorInt where, gradient = (VectorInt)load(dy + lane);
+                Vector best = window_best(x, pool, oh, ow, lane, &where);
+                if (relu) gradient &= best > broadcast(0.0f);
+                for (int h = rows.begin; h < rows.end; h += pool->step_h) {
+                    for (int w = columns.begin; w < columns.end; w += pool->step_w) {
+                        int pixel = h * pool->width + w;
+                        float *to = dx + (size_t)pixel * pool->lanes + lane;
+                        store(to, load(to) + (Vector)(gradient & (where == pixel)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+void KERNEL(max_pool_forward)(
+    const float *x, float *y, const KernelPool *pool, int relu, int begin, int end) {
+    for (int c = begin; c < end; c++) {
+        const float *from = x + c * input_floats(pool);
+        float *to = y + c * output_floats(pool);
+        if (pool->is_tiled)
+            tiles_forward(from, to, pool, relu);
+        else
+            windows_forward(from, to, pool, relu);
+    }
+}
+
+void KERNEL(max_pool_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
+    int relu, int begin, int end) {
+    for (int c = begin; c < end; c++) {
+        const float *from = x + c * input_floats(pool), *gradient = dy + c * output_floats(pool);
+        float *to = dx + c * input_floats(pool);
+        if (pool->is_tiled)
+            tiles_backward(from, gradient, to, pool, relu);
+        else
+            windows_backward(from, gradient, to, pool, relu);
+    }
+}
+
+/* ---- mean ---- */
+
+INLINE Vector window_size(KernelWindow rows, KernelWindow columns) {
+    return broadcast((float)rows.count * (float)columns.count);
+}
+
+INLINE void mean_forward(const float *x, float *y, const KernelPool *pool) {
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        for (int ow = 0; ow < pool->out_width; ow++, y += pool->lanes) {
+            KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
+                Vector sum = broadcast(0.0f);
+                for (int h = rows.begin; h < rows.end; h++) {
+                    Vector row = broadcast(0.0f);
+                    for (int w = columns.begin; w < columns.end; w++)
+                        row += load(x + ((size_t)h * pool->width + w) * pool->lanes + lane);
+                    sum += row;
+                }
+                store(y + lane, sum / window_size(rows, columns));
+            }
+        }
+    }
+}
+
+INLINE void mean_backward(const float *dy, float *dx, const KernelPool *pool) {
+    set_zero(dx, input_floats(pool));
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        for (int ow = 0; ow < pool->out_width; ow++, dy += pool->lanes) {
+            KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
+                Vector share = load(dy + lane) / window_size(rows, columns);
+                for (int h = rows.begin; h < rows.end; h++) {
+                    for (int w = columns.begin; w < columns.end; w++) {
+                        float *to = dx + ((size_t)h * pool->width + w) * pool->lanes + lane;
+                        store(to, load(to) + share);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* The same sums as above: two rows of two. */
+INLINE void tile_means_forward(const float *x, float *y, const KernelPool *pool) {
+    int lanes = pool->lanes;
+    size_t row = (size_t)pool->width * lanes;
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        const float *upper = x + 2 * oh * row;
+        for (int ow = 0; ow < pool->out_width; ow++, upper += 2 * lanes, y += lanes) {
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                Tile tile = load_tile(upper, upper + row, lanes, lane);
+                Vector sum = (tile.v[0] + tile.v[1]) + (tile.v[2] + tile.v[3]);
+                store(y + lane, sum * broadcast(0.25f));
+            }
+        }
+    }
+}
+
+INLINE void tile_means_backward(const float *dy, float *dx, const KernelPool *pool) {
+    int lanes = pool->lanes, odd = pool->width - 2 * pool->out_width;
+    size_t row = (size_t)pool->width * lanes;
+    for (int oh = 0; oh < pool->out_height; oh++) {
+        float *to = dx + 2 * oh * row;
+        for (int ow = 0; ow < pool->out_width; ow++, to += 2 * lanes, dy += lanes) {
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                Vector share = load(dy + lane) * broadcast(0.25f);
+                store(to + lane, share);
+                store(to + lanes + lane, share);
+                store(to + row + lane, share);
+                store(to + row + lanes + lane, share);
+            }
+        }
+        set_zero(to, (size_t)odd * lanes);
+        set_zero(to + row, (size_t)odd * lanes);
+    }
+    set_zero(dx + 2 * pool->out_height * row, (size_t)(pool->height - 2 * pool->out_height) * row);
+}
+
+void KERNEL(mean_pool_forward)(
+    const float *x, float *y, const KernelPool *pool, int begin, int end) {
+    for (int c = begin; c < end; c++) {
+        const float *from = x + c * input_floats(pool);
+        float *to = y + c * output_floats(pool);
+        if (pool->is_tiled)
+            tile_means_forward(from, to, pool);
+        else
+            mean_forward(from, to, pool);
+    }
+}
+
+void KERNEL(mean_pool_backward)(
+    const float *dy, float *dx, const KernelPool *pool, int begin, int end) {
+    for (int c = begin; c < end; c++) {
+        const float *gradient = dy + c * output_floats(pool);
+        float *to = dx + c * input_floats(pool);
+        if (pool->is_tiled)
+            tile_means_backward(gradient, to, pool);
+        else
+            mean_backward(gradient, to, pool);
+    }
+}

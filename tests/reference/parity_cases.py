@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Write a table of single layers with what PyTorch computes for them.
+
+    parity_cases.py FILE    for tests/reference/parity_table.c, which says how the file looks
+
+Needs PyTorch 1.13 or later and nothing else. Options, shapes, batch sizes and microbatches are drawn
+with a fixed seed. Inputs are exact in float32; PyTorch computes in float64.
+"""
+import math
+import random
+import struct
+import sys
+
+import torch
+from torch import nn
+
+DTYPE = torch.float64
+draw = random.Random(20260101)
+
+# ---- the file ----
+
+
+def text(value):
+    data = value.encode()
+    return struct.pack("<i", len(data)) + data
+
+
+def array(name, tensor):
+    values = tensor.detach().to(torch.float32).contiguous().reshape(-1)
+    return text(name) + struct.pack("<q", values.numel()) + values.numpy().tobytes()
+
+
+def flow(value):
+    """A value as YAML flow text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ", ".join(flow(item) for item in value)
+    if value is None:
+        return "null"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+class Table:
+    def __init__(self):
+        self.cases = []
+
+    def add(self, layer, options, shape, arrays, samples, microbatch, is_training):
+        """`options` as in a job file; arrays {name: tensor}, batch outermost."""
+        inner = ", ".join("%s: %s" % (key, flow(value)) for key, value in options.items())
+        data = text(layer) + text("{%s: {%s}}" % (layer, inner)) + text(flow(list(shape)))
+        data += struct.pack("<iiii", samples, microbatch, is_training, len(arrays))
+        self.cases.append(data + b"".join(array(*item) for item in arrays.items()))
+
+    def write(self, path):
+        with open(path, "wb") as file:
+            file.write(b"LSPARITY" + struct.pack("<i", len(self.cases)))
+            file.write(b"".join(self.cases))
+
+
+TABLE = Table()
+
+# ---- one case ----
+
+
+def numbers(*shape, centre=0.0, step=1 / 256):
+    """Multiples of `step` in [centre - 512 * step, centre + 512 * step)."""
+    values = [centre + draw.randrange(-512, 512) * step for _ in range(math.prod(shape))]
+    return torch.tensor(values, dtype=DTYPE).reshape(shape)
+
+
+def batch():
+    """Samples and microbatch; most have several microbatches and a last one that is not full."""
+    return draw.choice((1, 2, 3, 5, 7, 11, 13, 16, 21, 33, 37, 50, 70)), draw.choice((4, 8, 16))
+
+
+def small_batch():
+    return draw.choice((1, 2, 3, 5, 7, 9, 17)), draw.choice((4, 8, 16))
+
+
+def add(layer, options, shape, module, of=small_batch, centre=0.0, step=1 / 256, is_training=True):
+    samples, microbatch = of()
+    if layer == "batch_norm" and is_training:
+        samples = max(samples, 2)  # PyTorch refuses one value per channel
+    module = module.to(DTYPE).train(is_training)
+    arrays = {}
+    for name, parameter in module.named_parameters():
+        centre_of_weight = 1.0 if name == "weight" and "norm" in layer else 0.0
+        parameter.data = numbers(*parameter.shape, centre=centre_of_weight, step=1 / 1024)
+        arrays["set." + name] = parameter
+    for name, buffer in module.named_buffers():
+        if buffer.dim() > 0 and not is_training:
+            buffer.copy_(numbers(*buffer.shape, centre=1.5, step=1 / 512))
+        arrays["set." + name] = buffer.clone()
+    x = numbers(samples, *shape, centre=centre, step=step).requires_grad_(True)
+    y = module(x)
+    dy = numbers(*y.shape)
+    arrays.update(x=x, dy=dy, y=y)
+    if is_training:
+        y.backward(dy)
+        arrays["dx"] = x.grad
+        for name, parameter in module.named_parameters():
+            arrays["gradient." + name] = parameter.grad
+    for name, buffer in module.named_buffers():
+        arrays["after." + name] = buffer
+    TABLE.add(layer, options, shape, arrays, samples, microbatch, is_training)
+
+
+def pair(choices):
+    """One number of the choices, or two: what the job file gets, and PyTorch."""
+    if draw.random() < 0.5:
+        one = draw.choice(choices)
+        return one, (one, one)
+    two = (draw.choice(choices), draw.choice(choices))
+    return two, two
+
+
+# ---- layers ----
+
+
+def convolutions():
+    kinds = [(c, o, 1) for c in (1, 2, 3, 5, 8) for o in (1, 3, 6, 16)]
+    kinds += [(c, c, c) for c in (2, 3, 8, 16)] + [(4, 8, 4), (3, 6, 3), (4, 6, 2), (6, 9, 3)]
+    images = [(5, 5), (8, 8), (7, 9), (12, 6), (4, 13)]
+    for kernel in ((1, 1), (3, 3), (5, 5), (7, 7), (1, 3), (5, 2)):
+        for channels, out, groups in kinds:
+            for _ in range(2):
+                stride, strides = pair((1, 1, 2, 3))
+                padding, paddings = pair((0, 1, 2, 3))
+                dilation, dilations = pair((1, 1, 2))
+                height, width = draw.choice(images)
+                room = [
+                    size + 2 * p - d * (k - 1) - 1
+                    for size, p, d, k in zip((height, width), paddings, dilations, kernel)
+                ]
+                if min(room) < 0:
+                    continue
+                options = {"out": out, "kernel": kernel if kernel[0] != kernel[1] else kernel[0]}
+                options.update(stride=stride, padding=padding, dilation=dilation, groups=groups)
+                options["bias"] = draw.random() < 0.7
+                module = nn.Conv2d(
+                    channels, out, kernel, strides, paddings, dilations, groups, options["bias"]
+                )
+                add("conv2d", options, (channels, height, width), module)
+
+
+def poolings():
+    def room_for(size, kernel, padding, dilation):
+        return all(s + 2 * p - d * (k - 1) - 1 >= 0 for s, k, p, d in zip(size, kernel, padding, dilation))
+
+    for _ in range(90):
+        size = draw.choice(((4, 4), (5, 7), (8, 8), (9, 6), (11, 11)))
+        kernel, kernels = pair((1, 2, 3, 4))
+        stride, strides = pair((1, 2, 3))
+        padding, paddings = pair((0, 1))
+        dilation, dilations = pair((1, 1, 2))
+        is_ceil = draw.random() < 0.5
+        if any(p > k // 2 for p, k in zip(paddings, kernels)):
+            padding, paddings = 0, (0, 0)
+        options = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": is_ceil}
+        if room_for(size, kernels, paddings, dilations):
+            module = nn.MaxPool2d(kernels, strides, paddings, dilations, ceil_mode=is_ceil)
+            add("max_pool2d", {**options, "dilation": dilation}, (3, *size), module, step=1 / 64)
+        if room_for(size, kernels, paddings, (1, 1)):
+            counts = draw.random() < 0.5
+            module = nn.AvgPool2d(kernels, strides, paddings, is_ceil, counts)
+            add("avg_pool2d", {**options, "count_include_pad": counts}, (3, *size), module)
+    for kernel in (1, 2, 3):
+        for size in ((6, 6), (7, 5), (9, 12)):
+            for is_ceil in (False, True):
+                options = {"kernel": kernel, "ceil_mode": is_ceil}
+                add("max_pool2d", options, (2, *size), nn.MaxPool2d(kernel, ceil_mode=is_ceil), step=1 / 2)
+                add("avg_pool2d", options, (2, *size), nn.AvgPool2d(kernel, ceil_mode=is_ceil))
+    for out in (1, 2, 3, (1, 4), (5, 3), (4, None), 7):
+        for size in ((4, 4), (7, 7), (9, 5)):
+            add("adaptive_avg_pool2d", {"out": out}, (3, *size), nn.AdaptiveAvgPool2d(out))
+
+
+SHAPES = ((1,), (3,), (10,), (17,), (2, 1, 1), (3, 2, 2), (5, 3, 4), (4, 5, 1))
+
+
+def activations():
+    for shape in SHAPES:
+        add("relu", {}, shape, nn.ReLU(), batch)
+        add("leaky_relu", {}, shape, nn.LeakyReLU(), batch)
+        add("leaky_relu", {"negative_slope": 0.2}, shape, nn.LeakyReLU(0.2), batch)
+        for step in (1 / 256, 1 / 32):
+            add("gelu", {}, shape, nn.GELU(), batch, step=step)
+            add("gelu", {"approximate": "tanh"}, shape, nn.GELU("tanh"), batch, step=step)
+            add("sigmoid", {}, shape, nn.Sigmoid(), batch, step=step)
+            add("tanh", {}, shape, nn.Tanh(), batch, step=step)
+            add("softmax", {}, shape, nn.Softmax(1), batch, step=step)
+            add("log_softmax", {}, shape, nn.LogSoftmax(1), batch, step=step)
+    for centre in (-1000.0, 1000.0):
+        add("softmax", {}, (10,), nn.Softmax(1), batch, centre, 1 / 16)
+        add("log_softmax", {}, (10,), nn.LogSoftmax(1), batch, centre, 1 / 16)
+
+
+def products():
+    for into in (1, 3, 16, 37, 130):
+        for out in (1, 5, 16, 31):
+            bias = draw.random() < 0.7
+            options = {"out": out, "bias": bias}
+            add("linear", options, (into,), nn.Linear(into, out, bias), batch, step=1 / 1024)
+    for shape in ((2, 1, 1), (3, 2, 2), (5, 3, 4)):
+        add("flatten", {}, shape, nn.Flatten(), batch)
+
+
+def batch_norms():
+    for shape in SHAPES:
+        kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+        for momentum in (0.1, 0.3, None):
+            for affine in (True, False):
+                options = {"momentum": momentum, "affine": affine}
+                module = kind(shape[0], momentum=momentum, affine=affine)
+                add("batch_norm", options, shape, module, lambda: (draw.randrange(4, 70), 8))
+        module = kind(shape[0], eps=1e-3)
+        add("batch_norm", {"eps": 1e-3}, shape, module, batch, is_training=False)
+
+
+def own_norms():
+    for shape, groups in [((6,), g) for g in (1, 2, 3)] + [
+        ((c, h, w), g) for c, g in ((4, 2), (6, 3), (8, 1)) for h, w in ((1, 2), (3, 3), (5, 2))
+    ]:
+        for affine in (True, False):
+            for centre in (0.0, 100.0):
+                options = {"groups": groups, "affine": affine, "eps": draw.choice((1e-5, 1e-3))}
+                module = nn.GroupNorm(groups, shape[0], options["eps"], affine)
+                add("group_norm", options, shape, module, batch, centre)
+    for shape in ((5,), (16,), (33,), (2, 3, 3), (3, 1, 4), (8, 4, 4)):
+        for affine in (True, False):
+            for centre in (0.0, 100.0):
+                options = {"affine": affine, "eps": draw.choice((1e-5, 1e-3))}
+                module = nn.LayerNorm(shape, options["eps"], affine)
+                add("layer_norm", options, shape, module, batch, centre)
+
+
+def dropouts():
+    """PyTorch's mask cannot be ours: the file has its factor of what is kept."""
+    for layer, module, shapes in (
+        ("dropout", nn.Dropout, SHAPES),
+        ("dropout2d", nn.Dropout2d, [shape for shape in SHAPES if len(shape) == 3]),
+    ):
+        for shape in shapes:
+            for p in (0.0, 0.2, 0.5, 0.9):
+                samples, microbatch = batch()
+                kept = module(p)(torch.ones(1, 400, *shape[1:], dtype=torch.float32)).max()
+                x, dy = numbers(samples, *shape), numbers(samples, *shape)
+                arrays = {"x": x, "dy": dy, "kept": kept.reshape(1)}
+                TABLE.add(layer, {"p": p}, shape, arrays, samples, microbatch, True)
+
+
+def main():
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    for make in (convolutions, poolings, activations, products, batch_norms, own_norms, dropouts):
+        make()
+    TABLE.write(sys.argv[1])
+
+
+main()
