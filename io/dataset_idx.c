@@ -39,8 +39,9 @@ static Status check_label_count(const char *folder, DatasetSplit split, const Id
     Status status = STATUS_OK;
     if (labels.size[0] != images->size[0])
         status = FAIL(STATUS_DATA,
-            "%s: byte 4: %lld labels found, %lld expected, one for each image in %s", labels.path,
-            (long long)labels.size[0], (long long)images->size[0], images->path);
+            "%s: byte 4: %lld labels found, %lld expected, one for each image in %s",
+            labels.bytes.path, (long long)labels.size[0], (long long)images->size[0],
+            images->bytes.path);
     idx_close(&labels);
     return status;
 }
@@ -70,7 +71,7 @@ static Status read_all(IdxFile *file, const char *folder, const char *stem, cons
             status = FAIL(STATUS_DATA,
                 "%s: byte %d: the size was %lld and is %lld now: the file changed while it was "
                 "read",
-                file->path, 4 * (1 + i), (long long)expected[i], (long long)file->size[i]);
+                file->bytes.path, 4 * (1 + i), (long long)expected[i], (long long)file->size[i]);
     }
     if (status == STATUS_OK) status = idx_read(file, data, bytes);
     if (status == STATUS_OK) status = idx_finish(file);
@@ -88,7 +89,7 @@ static Status fill(const Job *job, DatasetSplit split, const DatasetSizes *sizes
         if (labels[i] >= sizes->class_count)
             return FAIL(STATUS_DATA,
                 "%s: byte %lld: sample %lld has label %d, but the training labels end at %lld",
-                file.path, (long long)i + 8, (long long)i, labels[i],
+                file.bytes.path, (long long)i + 8, (long long)i, labels[i],
                 (long long)sizes->class_count - 1);
     return STATUS_OK;
 }

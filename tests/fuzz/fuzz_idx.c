@@ -3,7 +3,7 @@
  *
  * From the top folder, for libFuzzer:
  *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
- *       tests/fuzz/fuzz_idx.c io/dataset_idx.c io/idx_file.c src/status.c src/memory.c -lz
+ *       tests/fuzz/fuzz_idx.c io/dataset_idx.c io/idx_file.c io/byte_file.c src/status.c src/memory.c -lz
  * or, to run files through it, with any compiler and -DFUZZ_MAIN instead of -fsanitize=fuzzer. */
 #include "io/dataset_format.h"
 #include <stdio.h>
