@@ -17,7 +17,7 @@ static int is_leader(const Comm *comm) {
 }
 
 static int64_t sample_bytes(const DatasetSizes *sizes) {
-    return sizes->channels * sizes->height * sizes->width;
+    return sizes->channels * sizes->height * sizes->width * sizes->element_bytes;
 }
 
 static Shape sample_shape(const DatasetSizes *sizes) {
@@ -26,7 +26,7 @@ static Shape sample_shape(const DatasetSizes *sizes) {
 
 /* The network takes a sample as it is, or flat. */
 static Status check_input(Shape input, const DatasetSizes *sizes) {
-    Shape sample = sample_shape(sizes), flat = {1, {(int)sample_bytes(sizes)}};
+    Shape sample = sample_shape(sizes), flat = {1, {(int)shape_element_count(sample)}};
     char input_text[SHAPE_TEXT_BYTES], sample_text[SHAPE_TEXT_BYTES], flat_text[SHAPE_TEXT_BYTES];
     if (shape_is_equal(input, sample) || shape_is_equal(input, flat)) return STATUS_OK;
     return FAIL(STATUS_CONFIG,
@@ -61,14 +61,17 @@ static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
 
 /* Collective. */
 static Status create_window(Dataset *dataset, const Comm *comm, const DatasetSizes *sizes) {
-    void *data = NULL;
+    char *data = NULL;
     size_t image_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
-    TRY(comm_window_create(comm, image_bytes + (size_t)sizes->count, &dataset->window, &data));
+    size_t label_bytes = (size_t)sizes->count * sizeof *dataset->labels;
+    size_t first = (label_bytes + 63) / 64 * 64;
+    TRY(comm_window_create(comm, first + image_bytes, &dataset->window, (void **)&data));
     dataset->count = sizes->count;
+    dataset->element_bytes = (int)sizes->element_bytes;
     dataset->shape = sample_shape(sizes);
     dataset->class_count = (int)sizes->class_count;
-    dataset->images = data;
-    dataset->labels = (uint8_t *)data + image_bytes;
+    dataset->labels = (int32_t *)(void *)data;
+    dataset->images = data + first;
     return STATUS_OK;
 }
 
@@ -89,8 +92,9 @@ static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
     hash_int64(state, sizes->height);
     hash_int64(state, sizes->width);
     hash_int64(state, sizes->class_count);
+    hash_int64(state, sizes->element_bytes);
+    XXH3_128bits_update(state, dataset->labels, (size_t)sizes->count * sizeof *dataset->labels);
     XXH3_128bits_update(state, dataset->images, (size_t)sizes->count * (size_t)sample_bytes(sizes));
-    XXH3_128bits_update(state, dataset->labels, (size_t)sizes->count);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
     XXH3_freeState(state);
@@ -102,7 +106,7 @@ static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, Datas
     const DatasetSizes *sizes) {
     if (!is_leader(comm)) return STATUS_OK;
     TRY(formats[job->data.format]->fill(
-        job, split, sizes, (uint8_t *)dataset->images, (uint8_t *)dataset->labels));
+        job, split, sizes, (void *)dataset->images, (int32_t *)dataset->labels));
     return compute_digest(dataset, sizes);
 }
 
@@ -142,6 +146,7 @@ Status dataset_create_loader(
     Loader **loader, const Dataset *dataset, const JobData *data, int64_t offset, int64_t count) {
     LoaderSource source = {.images = dataset->images,
         .labels = dataset->labels,
+        .element_bytes = dataset->element_bytes,
         .sample = dataset->shape,
         .offset = offset,
         .count = count};

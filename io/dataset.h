@@ -12,10 +12,11 @@ typedef struct Dataset {
     int64_t count;
     Shape shape; /* of a sample: [channels, height, width] */
     int class_count;
-    const uint8_t *images; /* [count][channels][height][width] */
-    const uint8_t *labels; /* [count], each < class_count */
-    uint8_t digest[16];    /* XXH3-128 of sizes, images and labels */
-    CommWindow *window;    /* holds images and labels */
+    int element_bytes;     /* 1: uint8, 4: float */
+    const void *images;    /* [count][channels][height][width] */
+    const int32_t *labels; /* [count], each < class_count */
+    uint8_t digest[16];    /* XXH3-128 of sizes, element type, labels and images */
+    CommWindow *window;    /* holds labels and images */
 } Dataset;
 
 /* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into

@@ -13,6 +13,7 @@
 /* What a set holds; all at least 1, count below 2^31, sides at most 4096. */
 typedef struct DatasetSizes {
     int64_t count, channels, height, width, class_count;
+    int64_t element_bytes; /* 1: uint8, 4: float */
 } DatasetSizes;
 
 /* Both functions are Local; one rank of each node calls them. They see nothing but the job's data
@@ -22,10 +23,11 @@ typedef struct DatasetFormat {
      * claims as far as that is possible. */
     Status (*measure)(const Job *job, DatasetSplit split, DatasetSizes *sizes);
 
-    /* Write images [count][channels][height][width] and labels [count]. `sizes` are those that
-     * measure gave on rank 0: the set is checked against them again. */
-    Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
-        uint8_t *labels);
+    /* Write images [count][channels][height][width], of element_bytes each and finite, and labels
+     * [count], each below class_count. `sizes` are those that measure gave on rank 0: the set is
+     * checked against them again. */
+    Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images,
+        int32_t *labels);
 } DatasetFormat;
 
 #define DATASET_FORMAT_DECLARE(format, object) extern const DatasetFormat object;

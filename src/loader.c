@@ -9,7 +9,8 @@ int64_t loader_train_count(int64_t count, double valid_split) {
     return (int64_t)floor(train + 1e-6);
 }
 
-static Status fill_table(Loader *loader, const OptionFloats *mean, const OptionFloats *std) {
+static Status check_normalization(
+    const Loader *loader, const OptionFloats *mean, const OptionFloats *std) {
     for (int i = 0; i < 2; i++) {
         int given = (i == 0 ? mean : std)->count;
         if (given != 1 && given != loader->channels)
@@ -19,17 +20,23 @@ static Status fill_table(Loader *loader, const OptionFloats *mean, const OptionF
                 "one for all",
                 i == 0 ? "mean" : "std", given, loader->channels, loader->channels == 1 ? "" : "s");
     }
+    return STATUS_OK;
+}
+
+static void fill_tables(Loader *loader, const OptionFloats *mean, const OptionFloats *std) {
     for (int c = 0; c < loader->channels; c++) {
         float shift = (float)mean->values[mean->count == 1 ? 0 : c];
         float scale = (float)std->values[std->count == 1 ? 0 : c];
+        loader->mean[c] = shift;
+        loader->std[c] = scale;
         for (int v = 0; v < 256; v++) loader->table[c][v] = ((float)v / 255.0f - shift) / scale;
     }
-    return STATUS_OK;
 }
 
 Status loader_create(Loader **loader, const LoaderSource *source, const OptionFloats *mean,
     const OptionFloats *std) {
     REQUIRE(source->sample.dimension_count == 3 && source->offset >= 0);
+    REQUIRE(source->element_bytes == 1 || source->element_bytes == sizeof(float));
     REQUIRE(source->count >= 0 && source->count <= INT32_MAX);
     TRY(MEMORY_ALLOCATE(loader, 1, "loader"));
     Loader *self = *loader;
@@ -37,8 +44,11 @@ Status loader_create(Loader **loader, const LoaderSource *source, const OptionFl
     self->channels = source->sample.size[0];
     self->channel_pixels = source->sample.size[1] * source->sample.size[2];
     self->features = self->channels * self->channel_pixels;
+    TRY(check_normalization(self, mean, std));
+    TRY(MEMORY_ALLOCATE(&self->mean, (size_t)self->channels, "means of the loader"));
+    TRY(MEMORY_ALLOCATE(&self->std, (size_t)self->channels, "deviations of the loader"));
     TRY(MEMORY_ALLOCATE(&self->table, (size_t)self->channels, "table of the loader"));
-    TRY(fill_table(self, mean, std));
+    fill_tables(self, mean, std);
     TRY(MEMORY_ALLOCATE(&self->order, (size_t)source->count, "order of the samples"));
     TRY(MEMORY_ALLOCATE(&self->samples, (size_t)source->count, "places of the samples"));
     loader_set_order(self, 0, 0, 0);
@@ -47,6 +57,8 @@ Status loader_create(Loader **loader, const LoaderSource *source, const OptionFl
 
 void loader_free(Loader *loader) {
     if (loader == NULL) return;
+    memory_free(loader->mean);
+    memory_free(loader->std);
     memory_free(loader->table);
     memory_free(loader->order);
     memory_free(loader->samples);
@@ -59,10 +71,10 @@ void loader_set_order(Loader *loader, uint32_t epoch, int shuffle, uint64_t seed
         rng_permute(rng_stream(seed, RNG_SHUFFLE, 0), epoch, loader->order, count);
     else
         for (uint32_t i = 0; i < count; i++) loader->order[i] = i;
-    const uint8_t *first =
-        loader->source.images + (size_t)loader->source.offset * (size_t)loader->features;
+    size_t sample_bytes = (size_t)loader->features * (size_t)loader->source.element_bytes;
+    const char *first = (const char *)loader->source.images + loader->source.offset * sample_bytes;
     for (uint32_t i = 0; i < count; i++)
-        loader->samples[i] = first + (size_t)loader->order[i] * (size_t)loader->features;
+        loader->samples[i] = first + loader->order[i] * sample_bytes;
 }
 
 /* What the threads share while they fill a batch. */
@@ -76,6 +88,19 @@ typedef struct Filling {
     int64_t *sample_index;
 } Filling;
 
+/* Raw samples, [channels][height][width] each, into the lanes of one microbatch. */
+static void load_samples(const Filling *filling, const void *const *samples, int valid, float *x) {
+    const Loader *loader = filling->loader;
+    int lanes = filling->batch->lanes;
+    if (loader->source.element_bytes == 1)
+        filling->kernels->load_bytes((const uint8_t *const *)samples,
+            (const float(*)[256])loader->table, loader->channel_pixels, loader->features, lanes,
+            valid, x);
+    else
+        filling->kernels->load_floats((const float *const *)samples, loader->mean, loader->std,
+            loader->channel_pixels, loader->features, lanes, valid, x);
+}
+
 static void fill_microbatch(void *context, int m, int thread) {
     (void)thread;
     const Filling *filling = context;
@@ -85,8 +110,7 @@ static void fill_microbatch(void *context, int m, int thread) {
     int valid = batch_valid_lanes(batch, m);
     int *labels = filling->labels + (size_t)m * (size_t)batch->lanes;
     int64_t *sample_index = filling->sample_index + (size_t)m * (size_t)batch->microbatch;
-    filling->kernels->load_bytes(loader->samples + position, (const float(*)[256])loader->table,
-        loader->channel_pixels, loader->features, batch->lanes, valid,
+    load_samples(filling, loader->samples + position, valid,
         filling->x->data + (size_t)m * filling->x->stride);
     for (int s = 0; s < batch->lanes; s++) {
         int64_t sample = s < valid ? loader->source.offset + loader->order[position + s] : -1;

@@ -1,4 +1,4 @@
-/* loader.h - samples of a data set, as bytes in memory, in; the network's input and labels out.
+/* loader.h - samples of a data set, bytes or floats, in; the network's input and labels out.
  *
  * A loader serves one part of a set (training, validation or test samples) in the order of an
  * epoch. Which samples a batch holds depends on the order and the position alone, never on ranks.
@@ -8,10 +8,11 @@
 
 #include "src/layer.h"
 
-/* Where a loader's bytes are. Borrowed: must outlive the loader. */
+/* Where a loader's samples are. Borrowed: must outlive the loader. */
 typedef struct LoaderSource {
-    const uint8_t *images; /* [offset + count or more][features], channel after channel */
-    const uint8_t *labels; /* [offset + count or more] */
+    const void *images;    /* [offset + count or more][features], channel after channel */
+    const int32_t *labels; /* [offset + count or more] */
+    int element_bytes;     /* 1: uint8, 4: float */
     Shape sample;          /* of the set: [channels, height, width] */
     int64_t offset, count; /* the part: samples [offset, offset + count), count < 2^31 */
 } LoaderSource;
@@ -19,9 +20,10 @@ typedef struct LoaderSource {
 typedef struct Loader {
     LoaderSource source;
     int channels, channel_pixels, features;
-    float (*table)[256];     /* [channels]: what a byte becomes */
-    uint32_t *order;         /* [count]: sample of the part at each position of the epoch */
-    const uint8_t **samples; /* [count]: its bytes */
+    float *mean, *std;    /* [channels] */
+    float (*table)[256];  /* [channels]: what a byte becomes */
+    uint32_t *order;      /* [count]: sample of the part at each position of the epoch */
+    const void **samples; /* [count]: its elements, [channels][height][width] */
 } Loader;
 
 /* Local. How many of `count` samples are for training when the last `valid_split` share of them is
@@ -29,7 +31,8 @@ typedef struct Loader {
 int64_t loader_train_count(int64_t count, double valid_split);
 
 /* Local. A loader in the set's own order. A byte v of channel c becomes (v/255 - mean [c]) / std
- * [c], every step in float32, as torchvision's ToTensor and Normalize compute it. `mean` and `std`
+ * [c], a float v (v - mean [c]) / std [c], every step in float32, as torchvision's ToTensor and
+ * Normalize compute it: bytes are scaled to [0, 1], floats are taken as they are. `mean` and `std`
  * have a number per channel, or one for all. The caller frees with loader_free, also after a
  * failure. Fails with STATUS_CONFIG (length of mean or std), STATUS_NO_MEMORY. */
 MUST_CHECK Status loader_create(
