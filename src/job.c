@@ -2,7 +2,7 @@
 #include "src/job.h"
 #include "src/memory.h"
 
-static const char *const data_formats[] = {"idx", "synthetic", NULL};
+static const char *const data_formats[] = {"idx", "synthetic", "cifar", NULL};
 static const char *const losses[] = {"cross_entropy", "nll", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
 static const char *const schedules[] = {"constant", "step", "cosine", "linear", NULL};
@@ -17,7 +17,9 @@ static const Option options[] = {
         .doc = "start of every random number: weights, shuffling, synthetic data"},
 
     {"data.format", OPTION_ENUM, AT(data.format), "synthetic", .words = data_formats,
-        .doc = "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here"},
+        .doc =
+            "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here; cifar: "
+            "CIFAR-10 or CIFAR-100, binary version, plain or .gz"},
     {"data.path", OPTION_STRING, AT(data.path), "\"\"",
         .doc = "folder of the data set; ${NAME} stands for an environment variable"},
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,

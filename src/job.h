@@ -5,7 +5,7 @@
 #include "src/network.h"
 #include "src/option.h"
 
-typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC } DataFormat;
+typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC, DATA_CIFAR } DataFormat;
 typedef enum LossName { LOSS_CROSS_ENTROPY, LOSS_NLL } LossName;
 typedef enum OptimizerName { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } OptimizerName;
 typedef enum ScheduleName {
