@@ -9,7 +9,8 @@
 #define DATASET_FORMATS(ENTRY)                                                                     \
     ENTRY(DATA_IDX, dataset_idx)                                                                   \
     ENTRY(DATA_SYNTHETIC, dataset_synthetic)                                                       \
-    ENTRY(DATA_CIFAR, dataset_cifar)
+    ENTRY(DATA_CIFAR, dataset_cifar)                                                               \
+    ENTRY(DATA_NPY, dataset_npy)
 
 /* What a set holds; all at least 1, count below 2^31, sides at most 4096. */
 typedef struct DatasetSizes {

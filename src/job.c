@@ -2,7 +2,8 @@
 #include "src/job.h"
 #include "src/memory.h"
 
-static const char *const data_formats[] = {"idx", "synthetic", "cifar", NULL};
+static const char *const data_formats[] = {"idx", "synthetic", "cifar", "npy", NULL};
+static const char *const layouts[] = {"auto", "nchw", "nhwc", NULL};
 static const char *const losses[] = {"cross_entropy", "nll", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
 static const char *const schedules[] = {"constant", "step", "cosine", "linear", NULL};
@@ -19,9 +20,12 @@ static const Option options[] = {
     {"data.format", OPTION_ENUM, AT(data.format), "synthetic", .words = data_formats,
         .doc =
             "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here; cifar: "
-            "CIFAR-10 or CIFAR-100, binary version, plain or .gz"},
+            "CIFAR-10 or CIFAR-100, binary version, plain or .gz; npy: train_images.npy, "
+            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...)"},
     {"data.path", OPTION_STRING, AT(data.path), "\"\"",
         .doc = "folder of the data set; ${NAME} stands for an environment variable"},
+    {"data.layout", OPTION_ENUM, AT(data.layout), "auto", .words = layouts,
+        .doc = "npy: order of an image's dimensions; auto finds 1, 3 or 4 channels"},
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
         .doc = "share of the training samples, the last ones, kept for validation"},
     {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",
