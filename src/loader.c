@@ -51,12 +51,14 @@ Status loader_create(Loader **loader, const LoaderSource *source, const OptionFl
     fill_tables(self, mean, std);
     TRY(MEMORY_ALLOCATE(&self->order, (size_t)source->count, "order of the samples"));
     TRY(MEMORY_ALLOCATE(&self->samples, (size_t)source->count, "places of the samples"));
+    if (source->images == NULL) TRY(prefetch_create(&self->prefetch, source->reader));
     loader_set_order(self, 0, 0, 0);
     return STATUS_OK;
 }
 
 void loader_free(Loader *loader) {
     if (loader == NULL) return;
+    prefetch_free(loader->prefetch);
     memory_free(loader->mean);
     memory_free(loader->std);
     memory_free(loader->table);
@@ -71,10 +73,38 @@ void loader_set_order(Loader *loader, uint32_t epoch, int shuffle, uint64_t seed
         rng_permute(rng_stream(seed, RNG_SHUFFLE, 0), epoch, loader->order, count);
     else
         for (uint32_t i = 0; i < count; i++) loader->order[i] = i;
+    loader->begun_count = 0;
+    if (loader->prefetch != NULL) return;
     size_t sample_bytes = (size_t)loader->features * (size_t)loader->source.element_bytes;
     const char *first = (const char *)loader->source.images + loader->source.offset * sample_bytes;
     for (uint32_t i = 0; i < count; i++)
         loader->samples[i] = first + loader->order[i] * sample_bytes;
+}
+
+/* The local samples of a batch are consecutive in the order. */
+static int local_sample_count(const Batch *batch) {
+    int count = batch->local_count;
+    return count == 0 ? 0 : (count - 1) * batch->microbatch + batch_valid_lanes(batch, count - 1);
+}
+
+void loader_request(Loader *loader, const Batch *batch, int64_t first_position) {
+    int count = local_sample_count(batch);
+    if (loader->prefetch == NULL || count == 0) return;
+    loader->begun_at = first_position + batch_first_sample(batch, 0);
+    loader->begun_count = count;
+    prefetch_begin(
+        loader->prefetch, loader->order + loader->begun_at, loader->source.offset, count);
+}
+
+/* Let loader->samples point to the samples of the batch. */
+static Status fetch(Loader *loader, const Batch *batch, int64_t first_position) {
+    int count = local_sample_count(batch);
+    if (loader->prefetch == NULL || count == 0) return STATUS_OK;
+    int64_t begin = first_position + batch_first_sample(batch, 0);
+    if (loader->begun_at != begin || loader->begun_count != count)
+        loader_request(loader, batch, first_position);
+    loader->begun_count = 0;
+    return prefetch_wait(loader->prefetch, loader->samples + begin);
 }
 
 /* What the threads share while they fill a batch. */
@@ -83,6 +113,7 @@ typedef struct Filling {
     const Batch *batch;
     int64_t first_position;
     const Kernels *kernels;
+    int is_empty; /* no lane gets a sample */
     Tensor *x;
     int *labels;
     int64_t *sample_index;
@@ -107,7 +138,7 @@ static void fill_microbatch(void *context, int m, int thread) {
     const Loader *loader = filling->loader;
     const Batch *batch = filling->batch;
     int64_t position = filling->first_position + batch_first_sample(batch, m);
-    int valid = batch_valid_lanes(batch, m);
+    int valid = filling->is_empty ? 0 : batch_valid_lanes(batch, m);
     int *labels = filling->labels + (size_t)m * (size_t)batch->lanes;
     int64_t *sample_index = filling->sample_index + (size_t)m * (size_t)batch->microbatch;
     load_samples(filling, loader->samples + position, valid,
@@ -119,11 +150,14 @@ static void fill_microbatch(void *context, int m, int thread) {
     }
 }
 
-void loader_fill(const Loader *loader, const Batch *batch, int64_t first_position,
+Status loader_fill(Loader *loader, const Batch *batch, int64_t first_position,
     const Kernels *kernels, Threads *threads, Tensor *x, int *labels, int64_t *sample_index) {
     REQUIRE(
         first_position >= 0 && first_position + batch->global_sample_count <= loader->source.count);
     REQUIRE(shape_element_count(x->shape) == (size_t)loader->features);
-    Filling filling = {loader, batch, first_position, kernels, x, labels, sample_index};
+    Status status = fetch(loader, batch, first_position);
+    Filling filling = {
+        loader, batch, first_position, kernels, status != STATUS_OK, x, labels, sample_index};
     threads_run(threads, batch->local_count, fill_microbatch, &filling);
+    return status;
 }

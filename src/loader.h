@@ -7,14 +7,16 @@
 #define SRC_LOADER_H
 
 #include "src/layer.h"
+#include "src/prefetch.h"
 
 /* Where a loader's samples are. Borrowed: must outlive the loader. */
 typedef struct LoaderSource {
-    const void *images;    /* [offset + count or more][features], channel after channel */
-    const int32_t *labels; /* [offset + count or more] */
-    int element_bytes;     /* 1: uint8, 4: float */
-    Shape sample;          /* of the set: [channels, height, width] */
-    int64_t offset, count; /* the part: samples [offset, offset + count), count < 2^31 */
+    const void *images;         /* [offset + count or more][features], channel after channel */
+    const SampleSource *reader; /* reads the same when images is NULL */
+    const int32_t *labels;      /* [offset + count or more] */
+    int element_bytes;          /* 1: uint8, 4: float */
+    Shape sample;               /* of the set: [channels, height, width] */
+    int64_t offset, count;      /* the part: samples [offset, offset + count), count < 2^31 */
 } LoaderSource;
 
 typedef struct Loader {
@@ -23,7 +25,11 @@ typedef struct Loader {
     float *mean, *std;    /* [channels] */
     float (*table)[256];  /* [channels]: what a byte becomes */
     uint32_t *order;      /* [count]: sample of the part at each position of the epoch */
-    const void **samples; /* [count]: its elements, [channels][height][width] */
+    const void **samples; /* [count]: its elements, [channels][height][width]; those of the present
+                             batch only where they are read as needed */
+    Prefetch *prefetch;   /* NULL: images in memory */
+    int64_t begun_at;     /* position and count of what it reads; count 0: nothing of use */
+    int begun_count;
 } Loader;
 
 /* Local. How many of `count` samples are for training when the last `valid_split` share of them is
@@ -43,11 +49,17 @@ void loader_free(Loader *loader);
  * count), or the set's own order without `shuffle`. */
 void loader_set_order(Loader *loader, uint32_t epoch, int shuffle, uint64_t seed);
 
+/* Local. Begin to read what loader_fill will want next with these arguments, where the samples are
+ * not in memory. Only a hint: without it, or with a wrong one, loader_fill reads and waits. */
+void loader_request(Loader *loader, const Batch *batch, int64_t first_position);
+
 /* Local. Fill the local microbatches of `batch`, whose first global sample is at `first_position`
  * of the order: x [local_count][features][lanes] (0 in lanes without a sample), labels
  * [local_count][lanes] and sample_index [local_count * microbatch], the index in the data set (-1
- * in both where there is no sample). first_position + batch->global_sample_count <= count. */
-void loader_fill(const Loader *loader, const Batch *batch, int64_t first_position,
+ * in both where there is no sample). first_position + batch->global_sample_count <= count.
+ * Fails as the source's read, or with STATUS_NO_MEMORY; then no lane holds a sample: zeros and -1.
+ */
+MUST_CHECK Status loader_fill(Loader *loader, const Batch *batch, int64_t first_position,
     const Kernels *kernels, Threads *threads, Tensor *x, int *labels, int64_t *sample_index);
 
 #endif

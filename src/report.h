@@ -33,7 +33,7 @@ void report_step(const Trainer *trainer, const Totals *batch, double lr);
 /* Local. The newest row of the history. point: of the epoch's end, NULL before the first epoch. */
 void report_epoch(const Trainer *trainer, const ProgressPoint *point, double seconds);
 
-/* Collective. Evaluate the test set and tell the result. */
-void report_test(Trainer *trainer);
+/* Collective. Evaluate the test set and tell the result. Fails as engine_run. */
+MUST_CHECK Status report_test(Trainer *trainer);
 
 #endif

@@ -142,7 +142,7 @@ static float expected_value(const Loader *loader, int64_t sample, int f) {
 
 /* What one rank of several fills, compared with the order itself. */
 static void check_rank(
-    const Loader *loader, int64_t position, int64_t samples, int microbatch, int rank, int size) {
+    Loader *loader, int64_t position, int64_t samples, int microbatch, int rank, int size) {
     Batch batch;
     batch_plan(&batch, samples, microbatch, rank, size);
     size_t stride = (size_t)FEATURES * (size_t)batch.lanes + 16;
@@ -153,7 +153,8 @@ static void check_rank(
     ck_assert(data != NULL && found != NULL && index != NULL);
     for (size_t i = 0; i < items * stride; i++) data[i] = 77;
     Tensor x = {{1, {FEATURES}}, data, stride};
-    loader_fill(loader, &batch, position, &kernels, NULL, &x, found, index);
+    Status status = loader_fill(loader, &batch, position, &kernels, NULL, &x, found, index);
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
     for (int m = 0; m < batch.local_count; m++)
         for (int s = 0; s < batch.lanes; s++) {
             int64_t place = (batch.local_begin + m) * microbatch + s;
