@@ -2,10 +2,12 @@
  * dataset_<name>.c. */
 #include "io/dataset.h"
 #include "io/dataset_format.h"
+#include "src/memory.h"
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
+enum { DIGEST_SAMPLES_MAX = 64 };
 enum { DIGEST_BYTES = sizeof((Dataset *)NULL)->digest };
 
 #define FORMAT_ENTRY(format, object) [format] = &object,
@@ -62,7 +64,8 @@ static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
 /* Collective. */
 static Status create_window(Dataset *dataset, const Comm *comm, const DatasetSizes *sizes) {
     char *data = NULL;
-    size_t image_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
+    int is_in_memory = sizes->file_bytes == 0;
+    size_t image_bytes = is_in_memory ? (size_t)sizes->count * (size_t)sample_bytes(sizes) : 0;
     size_t label_bytes = (size_t)sizes->count * sizeof *dataset->labels;
     size_t first = (label_bytes + 63) / 64 * 64;
     TRY(comm_window_create(comm, first + image_bytes, &dataset->window, (void **)&data));
@@ -71,7 +74,7 @@ static Status create_window(Dataset *dataset, const Comm *comm, const DatasetSiz
     dataset->shape = sample_shape(sizes);
     dataset->class_count = (int)sizes->class_count;
     dataset->labels = (int32_t *)(void *)data;
-    dataset->images = data + first;
+    dataset->images = is_in_memory ? data + first : NULL;
     return STATUS_OK;
 }
 
@@ -79,6 +82,28 @@ static void hash_int64(XXH3_state_t *state, int64_t value) {
     uint8_t bytes[8]; /* little-endian on every machine */
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)value >> 8 * i);
     XXH3_128bits_update(state, bytes, sizeof bytes);
+}
+
+/* Samples 0, ..., count - 1, evenly spread. */
+static Status hash_samples(XXH3_state_t *state, const SampleSource *source, int64_t count) {
+    int64_t taken = count < DIGEST_SAMPLES_MAX ? count : DIGEST_SAMPLES_MAX;
+    void *row = NULL;
+    TRY(memory_allocate(&row, source->sample_bytes, 1, "a sample"));
+    Status status = STATUS_OK;
+    for (int64_t i = 0; i < taken && status == STATUS_OK; i++) {
+        int64_t sample = taken == 1 ? 0 : i * (count - 1) / (taken - 1);
+        status = source->read(source->context, &sample, 1, row);
+        if (status == STATUS_OK) XXH3_128bits_update(state, row, source->sample_bytes);
+    }
+    memory_free(row);
+    return status;
+}
+
+static Status hash_images(XXH3_state_t *state, const Dataset *dataset, const DatasetSizes *sizes) {
+    hash_int64(state, sizes->file_bytes);
+    if (dataset->images == NULL) return hash_samples(state, &dataset->source, sizes->count);
+    XXH3_128bits_update(state, dataset->images, (size_t)sizes->count * (size_t)sample_bytes(sizes));
+    return STATUS_OK;
 }
 
 static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
@@ -94,12 +119,19 @@ static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
     hash_int64(state, sizes->class_count);
     hash_int64(state, sizes->element_bytes);
     XXH3_128bits_update(state, dataset->labels, (size_t)sizes->count * sizeof *dataset->labels);
-    XXH3_128bits_update(state, dataset->images, (size_t)sizes->count * (size_t)sample_bytes(sizes));
+    Status status = hash_images(state, dataset, sizes);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
     XXH3_freeState(state);
     memcpy(dataset->digest, canonical.digest, DIGEST_BYTES);
-    return STATUS_OK;
+    return status;
+}
+
+/* Every rank reads its own samples. */
+static Status open_source(
+    Dataset *dataset, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
+    if (dataset->images != NULL) return STATUS_OK;
+    return formats[job->data.format]->open_source(job, split, sizes, &dataset->source);
 }
 
 static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, DatasetSplit split,
@@ -132,12 +164,14 @@ Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit s
     TRY(comm_agree(comm, measure_set(comm, job, split, &sizes)));
     TRY(agree_on_sizes(comm, &sizes));
     TRY(create_window(dataset, comm, &sizes));
+    TRY(comm_agree(comm, open_source(dataset, job, split, &sizes)));
     TRY(comm_agree(comm, fill_set(dataset, comm, job, split, &sizes)));
     comm_node_barrier(comm);
     return agree_on_digest(dataset, comm);
 }
 
 void dataset_free(Dataset *dataset) {
+    if (dataset->source.close != NULL) dataset->source.close(dataset->source.context);
     if (dataset->window != NULL) comm_window_free(dataset->window);
     *dataset = (Dataset){0};
 }
@@ -145,6 +179,7 @@ void dataset_free(Dataset *dataset) {
 Status dataset_create_loader(
     Loader **loader, const Dataset *dataset, const JobData *data, int64_t offset, int64_t count) {
     LoaderSource source = {.images = dataset->images,
+        .reader = &dataset->source,
         .labels = dataset->labels,
         .element_bytes = dataset->element_bytes,
         .sample = dataset->shape,

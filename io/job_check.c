@@ -75,8 +75,8 @@ static void check_path(JobReader *reader, const JobScope *scope) {
     if (!is_good(scope, "data.path") || data->path[0] != '\0') return;
     int is_given = scope->given[job_scope_index(scope, "data.path")] != NULL;
     job_problems_add(&reader->problems, place_of(scope, is_given ? "data.path" : "data.format"),
-        "data.path", "must be given for format %s: the folder of the data set",
-        scope->table[format].words[data->format]);
+        "data.path", "must be given for format %s: the %s of the data set",
+        scope->table[format].words[data->format], data->format == DATA_HDF5 ? "file" : "folder");
 }
 
 static void check_input(JobReader *reader, const JobScope *scope) {

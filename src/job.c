@@ -2,7 +2,7 @@
 #include "src/job.h"
 #include "src/memory.h"
 
-static const char *const data_formats[] = {"idx", "synthetic", "cifar", "npy", NULL};
+static const char *const data_formats[] = {"idx", "synthetic", "cifar", "npy", "hdf5", NULL};
 static const char *const layouts[] = {"auto", "nchw", "nhwc", NULL};
 static const char *const losses[] = {"cross_entropy", "nll", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
@@ -21,11 +21,13 @@ static const Option options[] = {
         .doc =
             "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here; cifar: "
             "CIFAR-10 or CIFAR-100, binary version, plain or .gz; npy: train_images.npy, "
-            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...)"},
+            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...); hdf5: "
+            "one file with images and "
+            "labels in /train and /test, or test_images, test_labels, read as needed"},
     {"data.path", OPTION_STRING, AT(data.path), "\"\"",
-        .doc = "folder of the data set; ${NAME} stands for an environment variable"},
+        .doc = "folder of the data set (hdf5: file); ${NAME} stands for an environment variable"},
     {"data.layout", OPTION_ENUM, AT(data.layout), "auto", .words = layouts,
-        .doc = "npy: order of an image's dimensions; auto finds 1, 3 or 4 channels"},
+        .doc = "npy, hdf5: order of an image's dimensions; auto finds 1, 3 or 4 channels"},
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
         .doc = "share of the training samples, the last ones, kept for validation"},
     {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",

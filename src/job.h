@@ -5,7 +5,7 @@
 #include "src/network.h"
 #include "src/option.h"
 
-typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC, DATA_CIFAR, DATA_NPY } DataFormat;
+typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC, DATA_CIFAR, DATA_NPY, DATA_HDF5 } DataFormat;
 typedef enum LayoutName { LAYOUT_AUTO, LAYOUT_NCHW, LAYOUT_NHWC } LayoutName;
 typedef enum LossName { LOSS_CROSS_ENTROPY, LOSS_NLL } LossName;
 typedef enum OptimizerName { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } OptimizerName;
@@ -24,8 +24,8 @@ typedef enum BestMetric {
 
 typedef struct JobData {
     int format;             /* DataFormat */
-    char *path;             /* folder of the set; unused by synthetic */
-    int layout;             /* LayoutName; npy */
+    char *path;             /* folder (hdf5: file) of the set; unused by synthetic */
+    int layout;             /* LayoutName; npy, hdf5 */
     double valid_split;     /* share of the training samples, the last ones, kept for validation */
     OptionFloats mean, std; /* normalisation per channel, of pixels in [0, 1]; one for all */
     int64_t train_count;    /* synthetic: training samples */
