@@ -66,6 +66,7 @@ static Status read_record(
     TRY(byte_file_read(file, record, bytes, &got));
     *is_end = got == 0;
     if (got == 0) return STATUS_OK;
+    if (start == 0 && got >= BYTE_FILE_MAGIC_BYTES) TRY(check_labels(file, version, record, 0, 0));
     if (got < bytes)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the file ends here, inside record %lld; a record of %s has %lld bytes",

@@ -202,6 +202,71 @@ START_TEST(floats_are_normalised_without_being_scaled) {
 }
 END_TEST
 
+static int64_t bad_sample;
+
+static Status read_samples(void *context, const int64_t *index, int count, void *rows) {
+    (void)context;
+    for (int i = 0; i < count; i++) {
+        if (index[i] == bad_sample) return FAIL(STATUS_IO, "a bad sample");
+        memcpy((uint8_t *)rows + i * FEATURES, images + index[i] * FEATURES, FEATURES);
+    }
+    return STATUS_OK;
+}
+
+static const SampleSource reader = {.sample_bytes = FEATURES, .read = read_samples};
+
+static Loader *make_reading_loader(void) {
+    Loader *loader = NULL;
+    LoaderSource source = make_source(7, 43);
+    source.images = NULL;
+    source.reader = &reader;
+    bad_sample = -1;
+    ck_assert_int_eq(loader_create(&loader, &source, &mean, &std), STATUS_OK);
+    loader_set_order(loader, 1, 1, 9);
+    return loader;
+}
+
+START_TEST(samples_that_are_not_in_memory_are_the_same) {
+    Loader *loader = make_reading_loader();
+    for (int size = 1; size <= 4; size++)
+        for (int rank = 0; rank < size; rank++) {
+            Batch hinted;
+            check_rank(loader, 0, 32, 4, rank, size);
+            batch_plan(&hinted, 29, 5, rank, size);
+            loader_request(loader, &hinted, 3);
+            check_rank(loader, 3, 29, 5, rank, size); /* as announced */
+            loader_request(loader, &hinted, 3);
+            check_rank(loader, 32, 11, 4, rank, size); /* another than announced */
+            loader_request(loader, &hinted, 3);
+            loader_set_order(loader, (uint32_t)rank, 1, 9);
+            check_rank(loader, 3, 29, 5, rank, size); /* announced in another order */
+        }
+    loader_free(loader);
+}
+END_TEST
+
+START_TEST(a_batch_that_cannot_be_read_holds_no_sample) {
+    enum { S = 4, LANES = 2 * S };
+    Loader *loader = make_reading_loader();
+    float data[2 * FEATURES * S];
+    int found[LANES];
+    int64_t index[LANES];
+    Batch batch;
+    batch_plan(&batch, LANES, S, 0, 1);
+    for (int i = 0; i < 2 * FEATURES * S; i++) data[i] = 77;
+    Tensor x = {{1, {FEATURES}}, data, FEATURES * S};
+    bad_sample = 7 + loader->order[5];
+    Status status = loader_fill(loader, &batch, 0, &kernels, NULL, &x, found, index);
+    ck_assert_int_eq(status, STATUS_IO);
+    ck_assert_str_eq(status_message(), "a bad sample");
+    for (int i = 0; i < 2 * FEATURES * S; i++) ck_assert_float_eq(data[i], 0);
+    for (int i = 0; i < LANES; i++) ck_assert(found[i] == -1 && index[i] == -1);
+    bad_sample = -1;
+    check_rank(loader, 0, 32, 4, 0, 1);
+    loader_free(loader);
+}
+END_TEST
+
 START_TEST(an_empty_part_is_allowed) {
     Loader *loader = make_loader(COUNT, 0);
     loader_set_order(loader, 1, 1, 1);
@@ -237,6 +302,8 @@ int main(void) {
     tcase_add_test(tests, an_order_holds_each_sample_once_and_changes_with_epoch_and_seed);
     tcase_add_test(tests, every_rank_fills_its_microbatches_of_the_order);
     tcase_add_test(tests, floats_are_normalised_without_being_scaled);
+    tcase_add_test(tests, samples_that_are_not_in_memory_are_the_same);
+    tcase_add_test(tests, a_batch_that_cannot_be_read_holds_no_sample);
     tcase_add_test(tests, an_empty_part_is_allowed);
     tcase_add_test(tests, every_allocation_may_fail);
     return unit_check_run(suite);
