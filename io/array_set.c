@@ -69,6 +69,11 @@ Status array_images_shape(
     return check_limits(shape, sizes, where);
 }
 
+int array_is_same_set(const DatasetSizes *a, const DatasetSizes *b) {
+    return a->count == b->count && a->channels == b->channels && a->height == b->height &&
+           a->width == b->width && a->element_bytes == b->element_bytes;
+}
+
 Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *where) {
     char text[ARRAY_TEXT_BYTES];
     int is_list =

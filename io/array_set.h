@@ -24,6 +24,9 @@ const char *array_shape_print(const ArrayShape *shape, char text[ARRAY_TEXT_BYTE
 MUST_CHECK Status array_images_shape(
     const ArrayShape *shape, int layout, const char *where, DatasetSizes *sizes, int *is_nhwc);
 
+/* Local. Whether both have the same count, sizes and element type. */
+int array_is_same_set(const DatasetSizes *a, const DatasetSizes *b);
+
 /* Local. Check that an array of labels is (N) or (N, 1) with N = count. */
 MUST_CHECK Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *where);
 

@@ -10,9 +10,6 @@
 
 enum { READ_CHUNK_BYTES = 1 << 26, BUFFER_BYTES = 1 << 15 };
 
-/* Deflate makes at most 1032 bytes out of one (zlib's "maximum compression factor"). */
-enum { DEFLATE_FACTOR_MAX = 1100 };
-
 /* How other files start that turn up under these names. */
 static const struct {
     const char *bytes;
@@ -47,7 +44,7 @@ const char *byte_file_recognize(const unsigned char magic[BYTE_FILE_MAGIC_BYTES]
 }
 
 int64_t byte_file_bytes_max(const ByteFile *file) {
-    return file->is_compressed ? file->file_bytes * DEFLATE_FACTOR_MAX : file->file_bytes;
+    return file->is_compressed ? file->file_bytes * BYTE_FILE_DEFLATE_FACTOR_MAX : file->file_bytes;
 }
 
 static Status tell_stream_error(const ByteFile *file, int code, const char *text) {
@@ -149,8 +146,8 @@ Status byte_file_check_folder(const char *folder) {
     struct stat info;
     if (stat(folder, &info) != 0 && errno == ENOENT)
         return FAIL(STATUS_MISSING,
-            "data.path: there is no folder '%s'; `jobs/get-data.sh mnist` fetches MNIST into "
-            "data/mnist",
+            "data.path: there is no folder '%s'; `jobs/get-data.sh mnist` and `jobs/get-data.sh "
+            "cifar10` fetch these sets into data/",
             folder);
     if (stat(folder, &info) != 0)
         return FAIL(STATUS_IO, "data.path: cannot look into '%s': %s", folder, strerror(errno));

@@ -36,6 +36,10 @@ MUST_CHECK Status byte_file_read(ByteFile *file, void *data, int64_t bytes, int6
 /* Local. Also of a file that is not open. */
 void byte_file_close(ByteFile *file);
 
+/* Deflate makes at most 1032 bytes out of one (zlib's "maximum compression factor"); with a margin.
+ */
+enum { BYTE_FILE_DEFLATE_FACTOR_MAX = 1100 };
+
 /* Local. The most that the file can hold unpacked. */
 int64_t byte_file_bytes_max(const ByteFile *file);
 

@@ -176,17 +176,12 @@ static void close_reader(void *context) {
     memory_free(reader);
 }
 
-static int is_same_set(const DatasetSizes *a, const DatasetSizes *b) {
-    return a->count == b->count && a->channels == b->channels && a->height == b->height &&
-           a->width == b->width && a->element_bytes == b->element_bytes;
-}
-
 static Status open_reader(
     Reader *reader, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
     TRY(hdf5_file_open(&reader->file, job->data.path));
     TRY(hdf5_array_open(&reader->images, &reader->file, image_names[split], image_words[split]));
     TRY(describe_images(&reader->images, job->data.layout, &reader->sizes, &reader->is_nhwc));
-    if (!is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
+    if (!array_is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
         return FAIL(STATUS_DATA, "%s: another file, shape or type than rank 0 has seen",
             reader->images.where);
     reader->sample_bytes =

@@ -65,17 +65,12 @@ static Status read_samples(
     return npy_finish(file);
 }
 
-static int has_same_sizes(const DatasetSizes *a, const DatasetSizes *b) {
-    return a->count == b->count && a->channels == b->channels && a->height == b->height &&
-           a->width == b->width && a->element_bytes == b->element_bytes;
-}
-
 static Status fill_images(NpyFile *file, const Job *job, const DatasetSizes *sizes, void *images) {
     DatasetSizes now = {.count = 0};
     int is_nhwc = 0;
     void *raw = NULL;
     TRY(measure_images(file, job->data.layout, &now, &is_nhwc));
-    if (!has_same_sizes(&now, sizes))
+    if (!array_is_same_set(&now, sizes))
         return FAIL(STATUS_DATA,
             "%s: another shape or type than before: the file changed while it "
             "was read",

@@ -9,8 +9,7 @@
 
 enum { CHUNK_BYTES_MAX = 1 << 28, CACHE_BYTES_MIN = 1 << 20, CACHE_BYTES_MAX = 1 << 29 };
 
-/* Deflate makes at most 1032 bytes out of one. */
-enum { DEFLATE_FACTOR_MAX = 1100, CACHE_SLOTS = 12421 };
+enum { CACHE_SLOTS = 12421 }; /* a prime, far more than the chunks of a row of samples */
 
 /* ---- files ---- */
 
@@ -211,7 +210,8 @@ static Status check_chunks(const Hdf5Array *array, const Storage *storage) {
 }
 
 static Status check_storage(const Hdf5Array *array, const Storage *storage) {
-    double most = storage->is_packed ? storage->stored * DEFLATE_FACTOR_MAX : storage->stored;
+    double most =
+        storage->is_packed ? storage->stored * BYTE_FILE_DEFLATE_FACTOR_MAX : storage->stored;
     char text[ARRAY_TEXT_BYTES];
     if (storage->promised <= most && storage->stored <= storage->on_disk)
         return storage->is_chunked ? check_chunks(array, storage) : STATUS_OK;

@@ -31,7 +31,8 @@ static const Option options[] = {
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
         .doc = "share of the training samples, the last ones, kept for validation"},
     {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",
-        .doc = "subtracted from pixels in [0, 1]: one number per channel, or one for all"},
+        .doc = "subtracted from pixels in [0, 1], or from floats as they are: one number per "
+               "channel, or one for all"},
     {"data.normalize.std", OPTION_FLOATS, AT(data.std), "[1]", .minimum = 0, .maximum = 1e6,
         .is_minimum_exclusive = 1, .doc = "what the difference is divided by"},
     {"data.train_count", OPTION_INT, AT(data.train_count), "8192", .minimum = 1,

@@ -27,7 +27,7 @@ typedef struct JobData {
     char *path;             /* folder (hdf5: file) of the set; unused by synthetic */
     int layout;             /* LayoutName; npy, hdf5 */
     double valid_split;     /* share of the training samples, the last ones, kept for validation */
-    OptionFloats mean, std; /* normalisation per channel, of pixels in [0, 1]; one for all */
+    OptionFloats mean, std; /* per channel, of pixels in [0, 1] or floats; one for all */
     int64_t train_count;    /* synthetic: training samples */
     int64_t test_count;     /* synthetic: test samples */
     int64_t image_size;     /* synthetic: height and width */
