@@ -6,81 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 4, OBJECTS_MAX = 1 << 20, TEXT_BYTES_MAX = 1 << 24 };
+enum { TEXT_BYTES_MAX = 1 << 24 };
 
 struct Checkpoint {
     hid_t file;
     char path[CHECKPOINT_PATH_BYTES];
 };
 
-/* ---- what may be in a file at all ---- */
-
-typedef struct Walk {
-    const char *path;
-    int depth, objects;
-    Status status;
-} Walk;
-
-static Status check_group(Walk *walk, hid_t group);
-
-/* No storage outside the file, no other layout or filter than our own. */
-static Status check_dataset(const Walk *walk, hid_t dataset, const char *name) {
-    hid_t creation = H5Dget_create_plist(dataset);
-    const char *problem = NULL;
-    if (creation < 0) return hdf5_fail(STATUS_DATA, walk->path, name);
-    H5D_layout_t layout = H5Pget_layout(creation);
-    if (H5Pget_external_count(creation) != 0) problem = "keeps its data in another file";
-    if (layout != H5D_COMPACT && layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED)
-        problem = "is virtual: its data is in other datasets";
-    for (int i = 0; problem == NULL && i < H5Pget_nfilters(creation); i++) {
-        unsigned flags = 0;
-        size_t values = 0;
-        if (H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL) !=
-            H5Z_FILTER_FLETCHER32)
-            problem = "is compressed or filtered";
-    }
-    H5Pclose(creation);
-    if (problem == NULL) return STATUS_OK;
-    return FAIL(STATUS_DATA, "%s: dataset \"%s\" %s; lockstep writes none like it", walk->path,
-        name, problem);
-}
-
-static Status check_object(Walk *walk, hid_t parent, const char *name) {
-    hid_t object = H5Oopen(parent, name, H5P_DEFAULT);
-    Status status = STATUS_OK;
-    if (object < 0) return hdf5_fail(STATUS_DATA, walk->path, name);
-    H5I_type_t type = H5Iget_type(object);
-    if (type == H5I_DATASET)
-        status = check_dataset(walk, object, name);
-    else if (type == H5I_GROUP)
-        status = check_group(walk, object);
-    else
-        status = FAIL(STATUS_DATA, "%s: \"%s\" is neither group nor dataset", walk->path, name);
-    H5Oclose(object);
-    return status;
-}
-
-static herr_t check_link(hid_t group, const char *name, const H5L_info_t *link, void *context) {
-    Walk *walk = context;
-    if (++walk->objects > OBJECTS_MAX)
-        walk->status = FAIL(STATUS_DATA, "%s: holds too many objects", walk->path);
-    else if (link->type != H5L_TYPE_HARD)
-        walk->status = FAIL(STATUS_DATA,
-            "%s: \"%s\" is a link to elsewhere; lockstep writes none like it", walk->path, name);
-    else
-        walk->status = check_object(walk, group, name);
-    return walk->status == STATUS_OK ? 0 : 1;
-}
-
-static Status check_group(Walk *walk, hid_t group) {
-    hsize_t position = 0;
-    if (++walk->depth > DEPTH_MAX)
-        return FAIL(STATUS_DATA, "%s: groups lie too deep in each other", walk->path);
-    if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, &position, check_link, walk) < 0)
-        walk->status = hdf5_fail(STATUS_DATA, walk->path, "cannot list a group");
-    walk->depth--;
-    return walk->status;
-}
+/* ---- opening ---- */
 
 static Status check_version(Checkpoint *checkpoint) {
     char *format = NULL;
@@ -104,21 +37,20 @@ static Status check_version(Checkpoint *checkpoint) {
 }
 
 static Status open_hdf5(Checkpoint *checkpoint) {
-    Walk walk = {.path = checkpoint->path, .status = STATUS_OK};
+    static const H5Z_filter_t filters[] = {H5Z_FILTER_FLETCHER32, H5Z_FILTER_NONE};
     hid_t access = hdf5_file_access();
     if (access >= 0 && !status_fault_is_due())
         checkpoint->file = H5Fopen(checkpoint->path, H5F_ACC_RDONLY, access);
     if (access >= 0) H5Pclose(access);
     if (checkpoint->file < 0)
         return hdf5_fail(STATUS_DATA, checkpoint->path, "HDF5 cannot open it");
-    hid_t root = H5Gopen2(checkpoint->file, "/", H5P_DEFAULT);
-    if (root < 0) return hdf5_fail(STATUS_DATA, checkpoint->path, "no root");
-    Status status = check_group(&walk, root);
-    H5Gclose(root);
-    return status == STATUS_OK ? check_version(checkpoint) : status;
+    TRY(hdf5_check_content(
+        checkpoint->file, checkpoint->path, filters, "lockstep writes none like it"));
+    return check_version(checkpoint);
 }
 
 Status checkpoint_open(Checkpoint **checkpoint_out, const char *path) {
+    HDF5_SECTION;
     Checkpoint *checkpoint = NULL;
     int64_t step = -1;
     *checkpoint_out = NULL;
@@ -136,6 +68,7 @@ Status checkpoint_open(Checkpoint **checkpoint_out, const char *path) {
 }
 
 void checkpoint_close(Checkpoint *checkpoint) {
+    HDF5_SECTION;
     if (checkpoint == NULL) return;
     if (checkpoint->file >= 0) H5Fclose(checkpoint->file);
     memory_free(checkpoint);
@@ -278,6 +211,7 @@ static Status refuse_others(const Checkpoint *checkpoint, const CheckpointArray 
 }
 
 Status checkpoint_read(Checkpoint *checkpoint, const CheckpointArray *arrays, int array_count) {
+    HDF5_SECTION;
     for (int i = 0; i < array_count; i++) TRY(read_array(checkpoint, &arrays[i]));
     for (int i = 0; i < array_count; i++) {
         int is_known = i > 0 && strcmp(arrays[i].group, arrays[i - 1].group) == 0;
@@ -288,6 +222,7 @@ Status checkpoint_read(Checkpoint *checkpoint, const CheckpointArray *arrays, in
 
 Status checkpoint_length(
     Checkpoint *checkpoint, const char *group, const char *name, int64_t *length) {
+    HDF5_SECTION;
     hid_t dataset = -1;
     hsize_t sizes[H5S_MAX_RANK];
     TRY(open_dataset(checkpoint, group, name, &dataset));
@@ -333,6 +268,7 @@ static Status read_number(
 
 Status checkpoint_read_number(
     Checkpoint *checkpoint, const char *group, const char *name, double *number) {
+    HDF5_SECTION;
     hid_t attribute = -1;
     *number = 0;
     TRY(open_attribute(checkpoint, group, name, &attribute));
@@ -362,6 +298,7 @@ static void free_text(char **text) {
 
 Status checkpoint_read_text(
     Checkpoint *checkpoint, const char *group, const char *name, char **text) {
+    HDF5_SECTION;
     hid_t attribute = -1;
     *text = NULL;
     TRY(open_attribute(checkpoint, group, name, &attribute));
@@ -377,6 +314,7 @@ Status checkpoint_read_text(
 }
 
 Status checkpoint_read_config(Checkpoint *checkpoint, char **text) {
+    HDF5_SECTION;
     hid_t dataset = H5Dopen2(checkpoint->file, "/config", H5P_DEFAULT);
     *text = NULL;
     if (dataset < 0) return hdf5_fail(STATUS_DATA, checkpoint->path, "/config");

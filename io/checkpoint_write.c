@@ -210,6 +210,7 @@ static size_t expected_bytes(const CheckpointContent *content) {
 }
 
 static Status build_image(const char *path, const CheckpointContent *content, Hdf5Image *image) {
+    HDF5_SECTION;
     Writer writer = {.path = path, .image = image, .file = -1};
     TRY(close_writer(&writer, write_content(&writer, content)));
     seal_put(image->bytes, image->size_bytes, content->step);

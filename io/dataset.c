@@ -2,10 +2,13 @@
  * dataset_<name>.c. */
 #include "io/dataset.h"
 #include "io/dataset_format.h"
+#include "src/memory.h"
+#include "src/transform_source.h"
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
+enum { DIGEST_SAMPLES_MAX = 64 };
 enum { DIGEST_BYTES = sizeof((Dataset *)NULL)->digest };
 
 #define FORMAT_ENTRY(format, object) [format] = &object,
@@ -21,7 +24,7 @@ static int is_leader(const Comm *comm) {
 }
 
 static int64_t sample_bytes(const DatasetSizes *sizes) {
-    return sizes->channels * sizes->height * sizes->width;
+    return sizes->channels * sizes->height * sizes->width * sizes->element_bytes;
 }
 
 static Shape sample_shape(const DatasetSizes *sizes) {
@@ -69,22 +72,27 @@ static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
 /* Bytes that images need while they are transformed within one place: those of the larger of the
  * two forms. */
 static size_t room_bytes(const Dataset *dataset, const DatasetSizes *sizes) {
-    size_t before = (size_t)sample_bytes(sizes), after = shape_element_count(dataset->shape);
+    size_t before = (size_t)sample_bytes(sizes);
+    size_t after = shape_element_count(dataset->shape) * (size_t)dataset->element_bytes;
     return (size_t)sizes->count * (before > after ? before : after);
 }
 
 /* Collective. */
 static Status create_window(
     Dataset *dataset, const Comm *comm, const Job *job, const DatasetSizes *sizes) {
-    void *data = NULL;
+    char *data = NULL;
+    int is_in_memory = sizes->file_bytes == 0;
+    size_t label_bytes = (size_t)sizes->count * sizeof *dataset->labels;
+    size_t first = (label_bytes + 63) / 64 * 64;
+    dataset->element_bytes = (int)sizes->element_bytes;
     TRY(comm_agree(
         comm, transform_shape(&job->data.transforms, sample_shape(sizes), &dataset->shape)));
-    size_t image_bytes = room_bytes(dataset, sizes);
-    TRY(comm_window_create(comm, image_bytes + (size_t)sizes->count, &dataset->window, &data));
+    size_t image_bytes = is_in_memory ? room_bytes(dataset, sizes) : 0;
+    TRY(comm_window_create(comm, first + image_bytes, &dataset->window, (void **)&data));
     dataset->count = sizes->count;
     dataset->class_count = (int)sizes->class_count;
-    dataset->images = data;
-    dataset->labels = (uint8_t *)data + image_bytes;
+    dataset->labels = (int32_t *)(void *)data;
+    dataset->images = is_in_memory ? data + first : NULL;
     return STATUS_OK;
 }
 
@@ -94,33 +102,71 @@ static void hash_int64(XXH3_state_t *state, int64_t value) {
     XXH3_128bits_update(state, bytes, sizeof bytes);
 }
 
-static Status compute_digest(Dataset *dataset) {
+/* Samples 0, ..., count - 1, evenly spread. */
+static Status hash_samples(XXH3_state_t *state, const SampleSource *source, int64_t count) {
+    int64_t taken = count < DIGEST_SAMPLES_MAX ? count : DIGEST_SAMPLES_MAX;
+    void *row = NULL;
+    TRY(memory_allocate(&row, source->sample_bytes, 1, "a sample"));
+    Status status = STATUS_OK;
+    for (int64_t i = 0; i < taken && status == STATUS_OK; i++) {
+        int64_t sample = taken == 1 ? 0 : i * (count - 1) / (taken - 1);
+        status = source->read(source->context, &sample, 1, row);
+        if (status == STATUS_OK) XXH3_128bits_update(state, row, source->sample_bytes);
+    }
+    memory_free(row);
+    return status;
+}
+
+static size_t transformed_bytes(const Dataset *dataset) {
+    return shape_element_count(dataset->shape) * (size_t)dataset->element_bytes;
+}
+
+static Status hash_images(XXH3_state_t *state, const Dataset *dataset, int64_t file_bytes) {
+    hash_int64(state, file_bytes);
+    if (dataset->images == NULL) return hash_samples(state, &dataset->source, dataset->count);
+    XXH3_128bits_update(
+        state, dataset->images, (size_t)dataset->count * transformed_bytes(dataset));
+    return STATUS_OK;
+}
+
+static Status compute_digest(Dataset *dataset, const DatasetSizes *sizes) {
     XXH3_state_t *state = status_fault_is_due() ? NULL : XXH3_createState();
     if (state == NULL || XXH3_128bits_reset(state) != XXH_OK) {
         XXH3_freeState(state);
         return FAIL(STATUS_NO_MEMORY, "data set: no memory for its digest");
     }
-    size_t count = (size_t)dataset->count;
     hash_int64(state, dataset->count);
     for (int i = 0; i < 3; i++) hash_int64(state, dataset->shape.size[i]);
     hash_int64(state, dataset->class_count);
-    XXH3_128bits_update(state, dataset->images, count * shape_element_count(dataset->shape));
-    XXH3_128bits_update(state, dataset->labels, count);
+    hash_int64(state, dataset->element_bytes);
+    XXH3_128bits_update(state, dataset->labels, (size_t)dataset->count * sizeof *dataset->labels);
+    Status status = hash_images(state, dataset, sizes->file_bytes);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
     XXH3_freeState(state);
     memcpy(dataset->digest, canonical.digest, DIGEST_BYTES);
-    return STATUS_OK;
+    return status;
+}
+
+/* Every rank reads its own samples. */
+static Status open_source(
+    Dataset *dataset, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
+    if (dataset->images != NULL) return STATUS_OK;
+    TRY(dataset_format(job->data.format)->open_source(job, split, sizes, &dataset->source));
+    if (!transform_is_asked(&job->data.transforms)) return STATUS_OK;
+    return transform_source_wrap(
+        &dataset->source, &job->data.transforms, sample_shape(sizes), (size_t)sizes->element_bytes);
 }
 
 /* From `raw`, the end of the images' room, to its start, one after another: sample i ends where no
  * later one lies yet. */
 static Status transform_set(
-    Dataset *dataset, const Job *job, const DatasetSizes *sizes, const uint8_t *raw) {
+    Dataset *dataset, const Job *job, const DatasetSizes *sizes, const char *raw) {
     Transform *transform = NULL;
-    size_t before = (size_t)sample_bytes(sizes), after = shape_element_count(dataset->shape);
-    uint8_t *images = (uint8_t *)dataset->images;
-    Status status = transform_create(&transform, &job->data.transforms, sample_shape(sizes), 1);
+    size_t before = (size_t)sample_bytes(sizes), after = transformed_bytes(dataset);
+    char *images = (char *)dataset->images;
+    Status status = transform_create(
+        &transform, &job->data.transforms, sample_shape(sizes), (size_t)sizes->element_bytes);
     for (size_t i = 0; i < (size_t)sizes->count && status == STATUS_OK; i++)
         transform_sample(transform, raw + i * before, images + i * after);
     transform_free(transform);
@@ -130,11 +176,17 @@ static Status transform_set(
 static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, DatasetSplit split,
     const DatasetSizes *sizes) {
     if (!is_leader(comm)) return STATUS_OK;
+    const DatasetFormat *format = dataset_format(job->data.format);
+    int32_t *labels = (int32_t *)dataset->labels;
+    if (dataset->images == NULL) {
+        TRY(format->fill(job, split, sizes, NULL, labels));
+        return compute_digest(dataset, sizes);
+    }
     size_t raw_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
-    uint8_t *raw = (uint8_t *)dataset->images + (room_bytes(dataset, sizes) - raw_bytes);
-    TRY(dataset_format(job->data.format)->fill(job, split, sizes, raw, (uint8_t *)dataset->labels));
+    char *raw = (char *)dataset->images + (room_bytes(dataset, sizes) - raw_bytes);
+    TRY(format->fill(job, split, sizes, raw, labels));
     if (transform_is_asked(&job->data.transforms)) TRY(transform_set(dataset, job, sizes, raw));
-    return compute_digest(dataset);
+    return compute_digest(dataset, sizes);
 }
 
 void dataset_print_digest(const Dataset *dataset, char text[DATASET_DIGEST_TEXT_BYTES]) {
@@ -159,12 +211,14 @@ Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit s
     TRY(comm_agree(comm, measure_set(comm, job, split, &sizes)));
     TRY(agree_on_sizes(comm, &sizes));
     TRY(create_window(dataset, comm, job, &sizes));
+    TRY(comm_agree(comm, open_source(dataset, job, split, &sizes)));
     TRY(comm_agree(comm, fill_set(dataset, comm, job, split, &sizes)));
     comm_node_barrier(comm);
     return agree_on_digest(dataset, comm);
 }
 
 void dataset_free(Dataset *dataset) {
+    if (dataset->source.close != NULL) dataset->source.close(dataset->source.context);
     if (dataset->window != NULL) comm_window_free(dataset->window);
     *dataset = (Dataset){0};
 }
@@ -172,7 +226,9 @@ void dataset_free(Dataset *dataset) {
 Status dataset_create_loader(
     Loader **loader, const Dataset *dataset, const JobData *data, int64_t offset, int64_t count) {
     LoaderSource source = {.images = dataset->images,
+        .reader = &dataset->source,
         .labels = dataset->labels,
+        .element_bytes = dataset->element_bytes,
         .sample = dataset->shape,
         .offset = offset,
         .count = count};

@@ -1,4 +1,5 @@
-/* dataset.h - images and labels in memory, one copy for the ranks of a node. */
+/* dataset.h - a set of images and labels: in memory, one copy for the ranks of a node, or, where
+ * the format leaves the images in their file, the labels in memory and a source of samples. */
 #ifndef IO_DATASET_H
 #define IO_DATASET_H
 
@@ -12,18 +13,22 @@ typedef struct Dataset {
     int64_t count;
     Shape shape; /* of a sample, transformed: [channels, height, width] */
     int class_count;
-    const uint8_t *images; /* [count][channels][height][width] */
-    const uint8_t *labels; /* [count], each < class_count */
-    uint8_t digest[16];    /* XXH3-128 of sizes, images and labels */
-    CommWindow *window;    /* holds images and labels */
+    int element_bytes;     /* 1: uint8, 4: float */
+    const void *images;    /* [count][channels][height][width]; NULL: see source */
+    SampleSource source;   /* reads samples when images is NULL */
+    const int32_t *labels; /* [count], each < class_count */
+    uint8_t digest[16];    /* XXH3-128, see dataset_open */
+    CommWindow *window;    /* holds labels and images */
 } Dataset;
 
 /* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into
  * memory that the node shares, and transforms its samples there; every byte and label is checked,
- * and the digest of the result compared over the nodes. `*dataset` is filled; the caller frees with
- * dataset_free (Collective), also after a failure. Fails, agreed, with STATUS_MISSING (no such
- * file, naming those looked for), STATUS_DATA (message names file and byte offset, or the sample),
- * STATUS_IO, STATUS_NO_MEMORY. */
+ * and its digest compared over the nodes: XXH3-128 of sizes, element type, labels and images. Of
+ * images that stay in their file, up to 64 samples, evenly spread from the first to the last, and
+ * the file's length go into the digest instead: it tells sets apart, but not a change in a sample
+ * it does not look at. `*dataset` is filled; the caller frees with dataset_free (Collective), also
+ * after a failure. Fails, agreed, with STATUS_MISSING (no such file, naming those looked for),
+ * STATUS_DATA (message names file and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split);
 void dataset_free(Dataset *dataset);
 

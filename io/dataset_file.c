@@ -17,11 +17,11 @@ struct DatasetFile {
     hid_t file;
     /* of the present split */
     hid_t group, images;
-    Shape sample;
+    DatasetFileSplit split;
     size_t sample_bytes;
-    int64_t count, done, chunk_count;
-    uint8_t *chunk;  /* [chunk_count][c][h][w] */
-    uint8_t *labels; /* [count] */
+    int64_t done, chunk_count;
+    char *chunk;     /* [chunk_count][c][h][w] */
+    int32_t *labels; /* [split.count] */
 };
 
 /* ---- names ---- */
@@ -93,31 +93,38 @@ static hid_t chunked_list(const DatasetFile *file, int rank, const hsize_t *chun
 /* Dimensions of `rows` samples, or labels. */
 static int dimensions(const DatasetFile *file, int is_images, int64_t rows, hsize_t sizes[4]) {
     sizes[0] = (hsize_t)rows;
-    for (int i = 0; i < 3; i++) sizes[1 + i] = (hsize_t)file->sample.size[i];
+    for (int i = 0; i < 3; i++) sizes[1 + i] = (hsize_t)file->split.sample.size[i];
     return is_images ? 4 : 1;
+}
+
+/* The types of the file; in memory images are the same and labels int32_t. */
+static hid_t type_of(const DatasetFile *file, int is_images) {
+    enum { BYTE_CLASSES_MAX = 256 };
+    if (is_images) return file->split.element_bytes == 1 ? H5T_STD_U8LE : H5T_IEEE_F32LE;
+    return file->split.class_count <= BYTE_CLASSES_MAX ? H5T_STD_U8LE : H5T_STD_I32LE;
 }
 
 static Status create_dataset(
     const DatasetFile *file, const char *name, int is_images, int64_t chunk_rows, hid_t *dataset) {
     hsize_t sizes[4], chunk[4];
-    int rank = dimensions(file, is_images, file->count, sizes);
+    int rank = dimensions(file, is_images, file->split.count, sizes);
     dimensions(file, is_images, chunk_rows, chunk);
     hid_t space = H5Screate_simple(rank, sizes, NULL), list = chunked_list(file, rank, chunk);
     *dataset = -1;
     if (space >= 0 && list >= 0)
-        *dataset =
-            H5Dcreate2(file->group, name, H5T_STD_U8LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+        *dataset = H5Dcreate2(
+            file->group, name, type_of(file, is_images), space, H5P_DEFAULT, list, H5P_DEFAULT);
     Status status = *dataset < 0 ? hdf5_fail(STATUS_IO, file->path, name) : STATUS_OK;
     if (space >= 0) H5Sclose(space);
     if (list >= 0) H5Pclose(list);
     return status;
 }
 
-Status dataset_file_begin(DatasetFile *file, const char *split, int64_t count, Shape sample) {
-    REQUIRE(sample.dimension_count == 3 && count > 0 && file->group < 0);
-    file->sample = sample;
-    file->sample_bytes = shape_element_count(sample);
-    file->count = count;
+Status dataset_file_begin(DatasetFile *file, const DatasetFileSplit *split) {
+    REQUIRE(split->sample.dimension_count == 3 && split->count > 0 && file->group < 0);
+    int64_t count = split->count;
+    file->split = *split;
+    file->sample_bytes = shape_element_count(split->sample) * split->element_bytes;
     file->done = 0;
     file->chunk_count = CHUNK_BYTES / (int64_t)file->sample_bytes;
     if (file->chunk_count < 1) file->chunk_count = 1;
@@ -127,9 +134,9 @@ Status dataset_file_begin(DatasetFile *file, const char *split, int64_t count, S
     TRY(MEMORY_ALLOCATE(&file->labels, (size_t)count, "labels"));
     hid_t creation = hdf5_creation_list(H5P_GROUP_CREATE, 1);
     if (creation >= 0 && !status_fault_is_due())
-        file->group = H5Gcreate2(file->file, split, H5P_DEFAULT, creation, H5P_DEFAULT);
+        file->group = H5Gcreate2(file->file, split->name, H5P_DEFAULT, creation, H5P_DEFAULT);
     if (creation >= 0) H5Pclose(creation);
-    if (file->group < 0) return hdf5_fail(STATUS_IO, file->path, split);
+    if (file->group < 0) return hdf5_fail(STATUS_IO, file->path, split->name);
     return create_dataset(file, "images", 1, file->chunk_count, &file->images);
 }
 
@@ -141,7 +148,7 @@ static Status write_chunk(DatasetFile *file, int64_t rows) {
     int failed =
         memory < 0 || space < 0 || status_fault_is_due() ||
         H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, sizes, NULL) < 0 ||
-        H5Dwrite(file->images, H5T_NATIVE_UINT8, memory, space, H5P_DEFAULT, file->chunk) < 0;
+        H5Dwrite(file->images, type_of(file, 1), memory, space, H5P_DEFAULT, file->chunk) < 0;
     Status status = failed ? hdf5_fail(STATUS_IO, file->path, "cannot write images") : STATUS_OK;
     if (memory >= 0) H5Sclose(memory);
     if (space >= 0) H5Sclose(space);
@@ -150,9 +157,9 @@ static Status write_chunk(DatasetFile *file, int64_t rows) {
 
 static Status write_labels(DatasetFile *file) {
     hid_t labels = -1;
-    int64_t chunk_rows = file->count < CHUNK_BYTES ? file->count : CHUNK_BYTES;
+    int64_t count = file->split.count, chunk_rows = count < CHUNK_BYTES ? count : CHUNK_BYTES;
     TRY(create_dataset(file, "labels", 0, chunk_rows, &labels));
-    int failed = status_fault_is_due() || H5Dwrite(labels, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL,
+    int failed = status_fault_is_due() || H5Dwrite(labels, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL,
                                               H5P_DEFAULT, file->labels) < 0;
     if (failed || H5Dclose(labels) < 0)
         return hdf5_fail(STATUS_IO, file->path, "cannot write labels");
@@ -166,18 +173,19 @@ static Status end_split(DatasetFile *file) {
     file->group = file->images = -1;
     memory_free(file->chunk);
     memory_free(file->labels);
-    file->chunk = file->labels = NULL;
+    file->chunk = NULL;
+    file->labels = NULL;
     return STATUS_OK;
 }
 
-Status dataset_file_add(DatasetFile *file, const uint8_t *image, uint8_t label) {
-    REQUIRE(file->group >= 0 && file->done < file->count);
+Status dataset_file_add(DatasetFile *file, const void *image, int32_t label) {
+    REQUIRE(file->group >= 0 && file->done < file->split.count);
     size_t place = (size_t)(file->done % file->chunk_count);
     memcpy(file->chunk + place * file->sample_bytes, image, file->sample_bytes);
     file->labels[file->done++] = label;
-    if (place + 1 == (size_t)file->chunk_count || file->done == file->count)
+    if (place + 1 == (size_t)file->chunk_count || file->done == file->split.count)
         TRY(write_chunk(file, (int64_t)place + 1));
-    return file->done == file->count ? end_split(file) : STATUS_OK;
+    return file->done == file->split.count ? end_split(file) : STATUS_OK;
 }
 
 /* ---- the end ---- */

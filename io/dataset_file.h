@@ -1,8 +1,9 @@
 /* dataset_file.h - write images and labels to an HDF5 file, sample by sample.
  *
- * The file: groups train and (if there are any) test, each with images, uint8 [count][c][h][w], and
- * labels, uint8 [count], chunked with checksums; the root's attribute `classes` has the names of
- * the classes. Equal samples give equal bytes. */
+ * The file: groups train and (if there are any) test, each with images, uint8 or float32
+ * [count][c][h][w], and labels, uint8 or (more than 256 classes) int32 [count], chunked with
+ * checksums; the root's attribute `classes` has the names of the classes. Equal samples give equal
+ * bytes. */
 #ifndef IO_DATASET_FILE_H
 #define IO_DATASET_FILE_H
 
@@ -18,12 +19,19 @@ typedef struct DatasetFile DatasetFile;
 MUST_CHECK Status dataset_file_create(DatasetFile **file, const char *path, int gzip_level);
 void dataset_file_free(DatasetFile *file);
 
-/* Local. Start "train" or "test", with the shape [c, h, w] of its samples; all of its `count`
- * samples, at least 1, are then added one by one: image [c][h][w]. Fails with STATUS_IO,
- * STATUS_NO_MEMORY. */
-MUST_CHECK Status dataset_file_begin(
-    DatasetFile *file, const char *split, int64_t count, Shape sample);
-MUST_CHECK Status dataset_file_add(DatasetFile *file, const uint8_t *image, uint8_t label);
+/* What a split holds: `count` >= 1 samples [c, h, w] of elements of 1 byte (uint8_t) or 4 (float).
+ */
+typedef struct DatasetFileSplit {
+    const char *name; /* "train" or "test" */
+    int64_t count, class_count;
+    Shape sample;
+    size_t element_bytes;
+} DatasetFileSplit;
+
+/* Local. Start a split; all of its samples are then added one by one: image [c][h][w]. Fails with
+ * STATUS_IO, STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_file_begin(DatasetFile *file, const DatasetFileSplit *split);
+MUST_CHECK Status dataset_file_add(DatasetFile *file, const void *image, int32_t label);
 
 /* Local. Write the classes' names, bring the file to the disk and give it its name. Fails with
  * STATUS_IO, STATUS_NO_MEMORY. */

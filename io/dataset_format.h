@@ -8,24 +8,36 @@
 /* Which DataFormat is read by which `const DatasetFormat`. */
 #define DATASET_FORMATS(ENTRY)                                                                     \
     ENTRY(DATA_IDX, dataset_idx)                                                                   \
-    ENTRY(DATA_SYNTHETIC, dataset_synthetic)
+    ENTRY(DATA_SYNTHETIC, dataset_synthetic)                                                       \
+    ENTRY(DATA_CIFAR, dataset_cifar)                                                               \
+    ENTRY(DATA_NPY, dataset_npy)                                                                   \
+    ENTRY(DATA_HDF5, dataset_hdf5)
 
 /* What a set holds; all at least 1, count below 2^31, sides at most 4096. */
 typedef struct DatasetSizes {
     int64_t count, channels, height, width, class_count;
+    int64_t element_bytes; /* 1: uint8, 4: float */
+    int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
 } DatasetSizes;
 
-/* Both functions are Local; one rank of each node calls them. They see nothing but the job's data
- * section and seed. */
+/* The first two functions are Local; one rank of each node calls them. They see nothing but the
+ * job's data section and seed. */
 typedef struct DatasetFormat {
     /* Find out the sizes without memory that depends on them, and check that the set is what it
      * claims as far as that is possible. */
     Status (*measure)(const Job *job, DatasetSplit split, DatasetSizes *sizes);
 
-    /* Write images [count][channels][height][width] and labels [count]. `sizes` are those that
-     * measure gave on rank 0: the set is checked against them again. */
-    Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
-        uint8_t *labels);
+    /* Write images [count][channels][height][width], of element_bytes each and finite, and labels
+     * [count], each below class_count. `sizes` are those that measure gave on rank 0: the set is
+     * checked against them again. */
+    Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images,
+        int32_t *labels);
+
+    /* Where the images stay in their file (file_bytes > 0; `fill` then writes labels only): open it
+     * to read samples. Local; every rank calls it. The caller ends with source->close unless it
+     * fails. NULL for other formats. */
+    Status (*open_source)(
+        const Job *job, DatasetSplit split, const DatasetSizes *sizes, SampleSource *source);
 } DatasetFormat;
 
 /* Local. That of a DataFormat. */

@@ -39,8 +39,9 @@ static Status check_label_count(const char *folder, DatasetSplit split, const Id
     Status status = STATUS_OK;
     if (labels.size[0] != images->size[0])
         status = FAIL(STATUS_DATA,
-            "%s: byte 4: %lld labels found, %lld expected, one for each image in %s", labels.path,
-            (long long)labels.size[0], (long long)images->size[0], images->path);
+            "%s: byte 4: %lld labels found, %lld expected, one for each image in %s",
+            labels.bytes.path, (long long)labels.size[0], (long long)images->size[0],
+            images->bytes.path);
     idx_close(&labels);
     return status;
 }
@@ -53,44 +54,61 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     TRY(idx_open(&images, folder, image_stems[split], 3));
     idx_close(&images); /* its sizes and path stay */
     TRY(check_label_count(folder, split, &images));
-    *sizes = (DatasetSizes){
-        .count = images.size[0], .channels = 1, .height = images.size[1], .width = images.size[2]};
+    *sizes = (DatasetSizes){.count = images.size[0],
+        .channels = 1,
+        .height = images.size[1],
+        .width = images.size[2],
+        .element_bytes = 1};
     return count_classes(folder, &sizes->class_count);
 }
 
-/* Read one file whole into `data`. */
-static Status read_all(IdxFile *file, const char *folder, const char *stem, const int64_t *expected,
-    int dimension_count, uint8_t *data) {
+/* Open a file of which measure has seen these sizes. */
+static Status open_again(IdxFile *file, const char *folder, const char *stem,
+    const int64_t *expected, int dimension_count) {
     TRY(idx_open(file, folder, stem, dimension_count));
-    Status status = STATUS_OK;
-    int64_t bytes = 1;
-    for (int i = 0; i < dimension_count && status == STATUS_OK; i++) {
-        bytes *= expected[i];
-        if (file->size[i] != expected[i])
-            status = FAIL(STATUS_DATA,
-                "%s: byte %d: the size was %lld and is %lld now: the file changed while it was "
-                "read",
-                file->path, 4 * (1 + i), (long long)expected[i], (long long)file->size[i]);
+    for (int i = 0; i < dimension_count; i++) {
+        if (file->size[i] == expected[i]) continue;
+        idx_close(file);
+        return FAIL(STATUS_DATA,
+            "%s: byte %d: the size was %lld and is %lld now: the file changed while it was read",
+            file->bytes.path, 4 * (1 + i), (long long)expected[i], (long long)file->size[i]);
     }
-    if (status == STATUS_OK) status = idx_read(file, data, bytes);
-    if (status == STATUS_OK) status = idx_finish(file);
-    idx_close(file);
-    return status;
+    return STATUS_OK;
 }
 
-static Status fill(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
-    uint8_t *labels) {
-    const int64_t expected[] = {sizes->count, sizes->height, sizes->width};
-    IdxFile file;
-    TRY(read_all(&file, job->data.path, image_stems[split], expected, 3, images));
-    TRY(read_all(&file, job->data.path, label_stems[split], expected, 1, labels));
-    for (int64_t i = 0; i < sizes->count; i++)
-        if (labels[i] >= sizes->class_count)
+static Status read_images(IdxFile *file, const DatasetSizes *sizes, uint8_t *images) {
+    TRY(idx_read(file, images, sizes->count * sizes->height * sizes->width));
+    return idx_finish(file);
+}
+
+static Status read_labels(IdxFile *file, const DatasetSizes *sizes, int32_t *labels) {
+    uint8_t bytes[LABEL_CHUNK_BYTES];
+    for (int64_t i = 0; i < sizes->count; i++) {
+        int64_t at = i % LABEL_CHUNK_BYTES, left = sizes->count - i;
+        if (at == 0)
+            TRY(idx_read(file, bytes, left < LABEL_CHUNK_BYTES ? left : LABEL_CHUNK_BYTES));
+        if (bytes[at] >= sizes->class_count)
             return FAIL(STATUS_DATA,
                 "%s: byte %lld: sample %lld has label %d, but the training labels end at %lld",
-                file.path, (long long)i + 8, (long long)i, labels[i],
+                file->bytes.path, (long long)i + 8, (long long)i, bytes[at],
                 (long long)sizes->class_count - 1);
-    return STATUS_OK;
+        labels[i] = bytes[at];
+    }
+    return idx_finish(file);
+}
+
+static Status fill(
+    const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
+    const int64_t expected[] = {sizes->count, sizes->height, sizes->width};
+    IdxFile file;
+    TRY(open_again(&file, job->data.path, image_stems[split], expected, 3));
+    Status status = read_images(&file, sizes, images);
+    idx_close(&file);
+    if (status != STATUS_OK) return status;
+    TRY(open_again(&file, job->data.path, label_stems[split], expected, 1));
+    status = read_labels(&file, sizes, labels);
+    idx_close(&file);
+    return status;
 }
 
 const DatasetFormat dataset_idx = {.measure = measure, .fill = fill};

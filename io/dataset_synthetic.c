@@ -278,18 +278,19 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
         .channels = 1,
         .height = job->data.image_size,
         .width = job->data.image_size,
-        .class_count = CLASS_COUNT};
+        .class_count = CLASS_COUNT,
+        .element_bytes = 1};
     return STATUS_OK;
 }
 
-static Status fill(const Job *job, DatasetSplit split, const DatasetSizes *sizes, uint8_t *images,
-    uint8_t *labels) {
+static Status fill(
+    const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
     Canvas canvas = {.size = (int)sizes->width};
     int64_t pixel_count = sizes->height * sizes->width;
     TRY(MEMORY_ALLOCATE(&canvas.distance, (size_t)pixel_count, "canvas of the synthetic set"));
     for (int64_t i = 0; i < sizes->count; i++) {
-        labels[i] = (uint8_t)draw_label(job, split, i);
-        draw_sample(&canvas, job, split, i, labels[i], images + i * pixel_count);
+        labels[i] = draw_label(job, split, i);
+        draw_sample(&canvas, job, split, i, labels[i], (uint8_t *)images + i * pixel_count);
     }
     memory_free(canvas.distance);
     return STATUS_OK;

@@ -5,16 +5,34 @@
 #include <string.h>
 #include <xxhash.h>
 
+static pthread_mutex_t section_mutex;
+
 static void prepare_once(void) {
     H5dont_atexit(); /* all files are closed by then, but those that cannot be */
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&section_mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
     H5open();
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLset_loading_state(0);
 }
 
-void hdf5_prepare(void) {
+int hdf5_enter(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, prepare_once);
+    pthread_mutex_lock(&section_mutex);
+    return 1;
+}
+
+void hdf5_leave(int *section) {
+    if (*section) pthread_mutex_unlock(&section_mutex);
+}
+
+/* A library built for threads keeps this for each of them. */
+void hdf5_prepare(void) {
+    HDF5_SECTION;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
 static herr_t keep_description(unsigned depth, const H5E_error2_t *error, void *text) {
@@ -29,6 +47,19 @@ Status hdf5_fail(Status status, const char *path, const char *what) {
     H5Eclear2(H5E_DEFAULT);
     text[strcspn(text, "\n")] = '\0'; /* what follows are times and addresses */
     return FAIL(status, "%s: %s: %s", path, what, text);
+}
+
+/* The innermost error tells whether the system refused the read. */
+static herr_t keep_origin(unsigned depth, const H5E_error2_t *error, void *is_system) {
+    (void)depth;
+    *(int *)is_system = error->maj_num == H5E_IO;
+    return 0;
+}
+
+Status hdf5_fail_read(const char *path, const char *what) {
+    int is_system = 0;
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_origin, &is_system);
+    return hdf5_fail(is_system ? STATUS_IO : STATUS_DATA, path, what);
 }
 
 hid_t hdf5_file_access(void) {

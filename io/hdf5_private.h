@@ -1,4 +1,4 @@
-/* hdf5_private.h - what the writers and readers of HDF5 files share. Only io/ sees HDF5. */
+/* hdf5_private.h - what writing and reading HDF5 files share. Only io/ sees HDF5. */
 #ifndef IO_HDF5_PRIVATE_H
 #define IO_HDF5_PRIVATE_H
 
@@ -7,11 +7,27 @@
 
 #define CHECKPOINT_FORMAT_NAME "lockstep-checkpoint"
 
-/* Local. Make HDF5 silent and without plug-ins; once per process. */
+/* Local. Make HDF5 silent, on the calling thread, and without plug-ins. */
 void hdf5_prepare(void);
+
+/* Local. One thread at a time calls HDF5, whose library need not be built for more: a function that
+ * may meet another thread there begins with HDF5_SECTION and holds the library until it returns.
+ * Sections nest. */
+#define HDF5_SECTION __attribute__((cleanup(hdf5_leave), unused)) int hdf5_section_ = hdf5_enter()
+int hdf5_enter(void);
+void hdf5_leave(int *section);
 
 /* Local. FAIL with `status`: "PATH: WHAT: " and HDF5's innermost explanation. */
 MUST_CHECK Status hdf5_fail(Status status, const char *path, const char *what);
+
+/* Local. The same, for a read: STATUS_IO when the system refused it, else STATUS_DATA. */
+MUST_CHECK Status hdf5_fail_read(const char *path, const char *what);
+
+/* Local. Walk through all of a file: no storage outside it, no link but hard ones, no layout but
+ * HDF5's plain ones and no filter but `filters`, ended by H5Z_FILTER_NONE. `hint` ends the message.
+ * Fails with STATUS_DATA, naming file and object. */
+MUST_CHECK Status hdf5_check_content(
+    hid_t file, const char *path, const H5Z_filter_t *filters, const char *hint);
 
 /* Local. A file access list: sequential driver, HDF5 1.10 format, no locks. Negative on failure. */
 hid_t hdf5_file_access(void);

@@ -5,18 +5,12 @@
 #ifndef IO_IDX_FILE_H
 #define IO_IDX_FILE_H
 
-#include "src/status.h"
-#include <stddef.h>
-#include <stdint.h>
+#include "io/byte_file.h"
 
-enum { IDX_DIMENSIONS_MAX = 3, IDX_PATH_BYTES = 4096, IDX_SIDE_MAX = 4096 };
+enum { IDX_DIMENSIONS_MAX = 3, IDX_SIDE_MAX = 4096 };
 
 typedef struct IdxFile {
-    char path[IDX_PATH_BYTES];
-    void *stream;        /* zlib's gzFile */
-    int is_compressed;   /* by content, whatever the name says */
-    int64_t file_bytes;  /* as it lies on the disk */
-    int64_t offset;      /* bytes read so far, unpacked: what messages call "byte" */
+    ByteFile bytes;
     int dimension_count; /* 3: images, 1: labels */
     int64_t size[IDX_DIMENSIONS_MAX];
 } IdxFile;

@@ -67,6 +67,18 @@ static Status expand_path(JobReader *reader, const JobScope *scope) {
     return STATUS_OK;
 }
 
+/* Every format but the one that is drawn reads files. */
+static void check_path(JobReader *reader, const JobScope *scope) {
+    const JobData *data = &reader->job->data;
+    int format = job_scope_index(scope, "data.format");
+    if (!scope->is_good[format] || data->format == DATA_SYNTHETIC) return;
+    if (!is_good(scope, "data.path") || data->path[0] != '\0') return;
+    int is_given = scope->given[job_scope_index(scope, "data.path")] != NULL;
+    job_problems_add(&reader->problems, place_of(scope, is_given ? "data.path" : "data.format"),
+        "data.path", "must be given for format %s: the %s of the data set",
+        scope->table[format].words[data->format], data->format == DATA_HDF5 ? "file" : "folder");
+}
+
 static void check_input(JobReader *reader, const JobScope *scope) {
     Job *job = reader->job;
     JobPlace place = place_of(scope, "model.input");
@@ -138,12 +150,7 @@ static void check_optimizer(JobReader *reader, const JobScope *scope) {
 Status job_check(JobReader *reader, const JobScope *scope) {
     Job *job = reader->job;
     TRY(expand_path(reader, scope));
-    if (is_good(scope, "data.format") && job->data.format == DATA_IDX &&
-        is_good(scope, "data.path") && job->data.path[0] == '\0') {
-        int is_given = scope->given[job_scope_index(scope, "data.path")] != NULL;
-        job_problems_add(&reader->problems, place_of(scope, is_given ? "data.path" : "data.format"),
-            "data.path", "must be given for format idx: the folder of the data set");
-    }
+    check_path(reader, scope);
     check_input(reader, scope);
     check_normalization(reader, scope, "data.normalize.mean", &job->data.mean);
     check_normalization(reader, scope, "data.normalize.std", &job->data.std);

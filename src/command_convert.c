@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char images_word[] = "images"; /* --format of a folder of images */
 static const char *const split_names[] = {[DATASET_TRAIN] = "train", [DATASET_TEST] = "test"};
@@ -18,7 +19,7 @@ typedef struct Conversion {
     const ConvertOptions *options;
     TransformOptions transforms;
     DatasetFile *file;
-    uint8_t *result; /* one sample as it is written */
+    void *result; /* one sample as it is written */
 } Conversion;
 
 static void tell_split(int split, int64_t count, Shape sample) {
@@ -35,54 +36,104 @@ static const char *const *format_words(void) {
     return option->words;
 }
 
-static Status add_sample(
-    Conversion *conversion, Transform *transform, const uint8_t *image, uint8_t label) {
-    transform_sample(transform, image, conversion->result);
-    return dataset_file_add(conversion->file, conversion->result, label);
+enum { BLOCK = 64 }; /* samples read at once, of a set that stays in its file */
+
+/* A split that is being converted. */
+typedef struct Split {
+    DatasetSizes sizes;
+    const void *images;  /* all of them, NULL: */
+    SampleSource source; /* reads them */
+    void *block;         /* [BLOCK] samples, where they are read */
+    int32_t *labels;
+    Transform *transform;
+} Split;
+
+static size_t sample_bytes(const DatasetSizes *sizes) {
+    return (size_t)(sizes->channels * sizes->height * sizes->width * sizes->element_bytes);
 }
 
-/* A split that is in memory. */
-static Status add_samples(Conversion *conversion, const DatasetSizes *sizes, int split,
-    const uint8_t *images, const uint8_t *labels) {
-    Shape sample = {3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}}, shape;
-    Transform *transform = NULL;
-    TRY(transform_shape(&conversion->transforms, sample, &shape));
-    TRY(MEMORY_ALLOCATE(&conversion->result, shape_element_count(shape), "a sample"));
-    TRY(dataset_file_begin(conversion->file, split_names[split], sizes->count, shape));
-    Status status = transform_create(&transform, &conversion->transforms, sample, 1);
-    for (int64_t i = 0; i < sizes->count && status == STATUS_OK; i++)
-        status = add_sample(
-            conversion, transform, images + (size_t)i * shape_element_count(sample), labels[i]);
-    transform_free(transform);
-    memory_free(conversion->result);
-    conversion->result = NULL;
-    if (status == STATUS_OK) tell_split(split, sizes->count, shape);
-    return status;
+/* Samples [begin, begin + count), one after the other. */
+static Status fetch(const Split *split, int64_t begin, int count, const char **first) {
+    int64_t index[BLOCK];
+    *first = split->block;
+    if (split->images != NULL) {
+        *first = (const char *)split->images + (size_t)begin * sample_bytes(&split->sizes);
+        return STATUS_OK;
+    }
+    for (int i = 0; i < count; i++) index[i] = begin + i;
+    return split->source.read(split->source.context, index, count, split->block);
+}
+
+static Status add_samples(Conversion *conversion, const Split *split) {
+    int64_t all = split->sizes.count;
+    for (int64_t begin = 0; begin < all; begin += BLOCK) {
+        const char *first = NULL;
+        int count = all - begin < BLOCK ? (int)(all - begin) : BLOCK;
+        TRY(fetch(split, begin, count, &first));
+        for (int i = 0; i < count; i++) {
+            transform_sample(split->transform, first + (size_t)i * sample_bytes(&split->sizes),
+                conversion->result);
+            TRY(dataset_file_add(conversion->file, conversion->result, split->labels[begin + i]));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The images in memory, or a source and memory for what it reads. */
+static Status read_split(Split *split, const Job *job, DatasetSplit name, void **images) {
+    const DatasetFormat *format = dataset_format(job->data.format);
+    const DatasetSizes *sizes = &split->sizes;
+    int stays_in_file = sizes->file_bytes > 0;
+    size_t bytes = sample_bytes(sizes), rows = stays_in_file ? BLOCK : (size_t)sizes->count;
+    TRY(memory_allocate(images, rows, bytes, "images of the set"));
+    TRY(MEMORY_ALLOCATE(&split->labels, (size_t)sizes->count, "labels of the set"));
+    split->images = stays_in_file ? NULL : *images;
+    split->block = *images;
+    TRY(format->fill(job, name, sizes, stays_in_file ? NULL : *images, split->labels));
+    return stays_in_file ? format->open_source(job, name, sizes, &split->source) : STATUS_OK;
+}
+
+static Status write_split(Conversion *conversion, Split *split, DatasetSplit name) {
+    const DatasetSizes *sizes = &split->sizes;
+    size_t element_bytes = (size_t)sizes->element_bytes;
+    Shape sample = {3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
+    DatasetFileSplit written = {.name = split_names[name],
+        .count = sizes->count,
+        .class_count = sizes->class_count,
+        .element_bytes = element_bytes};
+    TRY(transform_shape(&conversion->transforms, sample, &written.sample));
+    TRY(memory_allocate(
+        &conversion->result, shape_element_count(written.sample), element_bytes, "a sample"));
+    TRY(transform_create(&split->transform, &conversion->transforms, sample, element_bytes));
+    TRY(dataset_file_begin(conversion->file, &written));
+    TRY(add_samples(conversion, split));
+    tell_split(name, sizes->count, written.sample);
+    return STATUS_OK;
 }
 
 static Status convert_split(
-    Conversion *conversion, const Job *job, DatasetSplit split, int64_t *class_count) {
-    DatasetSizes sizes;
-    uint8_t *images = NULL, *labels = NULL;
-    const DatasetFormat *format = dataset_format(job->data.format);
-    TRY(format->measure(job, split, &sizes));
-    *class_count = sizes.class_count;
-    size_t bytes =
-        (size_t)(sizes.count * sizes.channels) * (size_t)sizes.height * (size_t)sizes.width;
-    Status status = MEMORY_ALLOCATE(&images, bytes, "images of the set");
-    if (status == STATUS_OK)
-        status = MEMORY_ALLOCATE(&labels, (size_t)sizes.count, "labels of the set");
-    if (status == STATUS_OK) status = format->fill(job, split, &sizes, images, labels);
-    if (status == STATUS_OK) status = add_samples(conversion, &sizes, split, images, labels);
+    Conversion *conversion, const Job *job, DatasetSplit name, int64_t *class_count) {
+    Split split = {.labels = NULL};
+    void *images = NULL;
+    TRY(dataset_format(job->data.format)->measure(job, name, &split.sizes));
+    *class_count = split.sizes.class_count;
+    Status status = read_split(&split, job, name, &images);
+    if (status == STATUS_OK) status = write_split(conversion, &split, name);
+    if (split.source.close != NULL) split.source.close(split.source.context);
+    transform_free(split.transform);
     memory_free(images);
-    memory_free(labels);
+    memory_free(split.labels);
+    memory_free(conversion->result);
+    conversion->result = NULL;
     return status;
 }
 
 /* These formats have no names for their classes: numbers. */
 static Status finish_with_numbers(Conversion *conversion, int64_t class_count) {
     char texts[IMAGE_FOLDER_CLASSES_MAX][8], *names[IMAGE_FOLDER_CLASSES_MAX];
-    REQUIRE(class_count <= IMAGE_FOLDER_CLASSES_MAX);
+    if (class_count > IMAGE_FOLDER_CLASSES_MAX)
+        return FAIL(STATUS_DATA, "%s: %lld classes are more than %d", conversion->input,
+            (long long)class_count, IMAGE_FOLDER_CLASSES_MAX);
     for (int i = 0; i < class_count; i++) {
         snprintf(texts[i], sizeof texts[i], "%d", i);
         names[i] = texts[i];
@@ -119,8 +170,8 @@ static Status take_first(
     first->width = image->width;
     Shape sample = {3, {first->channels, image->height, image->width}};
     TRY(transform_shape(&conversion->transforms, sample, &first->shape));
-    return MEMORY_ALLOCATE(
-        &conversion->result, shape_element_count(first->shape), "an image of the set");
+    return memory_allocate(
+        &conversion->result, shape_element_count(first->shape), 1, "an image of the set");
 }
 
 static Status check_size(
@@ -160,17 +211,20 @@ static Status read_image(Conversion *conversion, FirstImage *first, const char *
 static Status convert_images(
     Conversion *conversion, const ImageFolder *folder, int split, FirstImage *first) {
     int is_begun = 0;
+    DatasetFileSplit written = {.name = split_names[split],
+        .count = folder->count[split],
+        .class_count = (int64_t)folder->classes.count,
+        .element_bytes = 1};
     for (size_t label = 0; label < folder->classes.count; label++) {
         const NameList *files = &folder->files[(size_t)split * folder->classes.count + label];
         for (size_t i = 0; i < files->count; i++) {
             char path[IMAGE_FOLDER_PATH_BYTES];
             TRY(image_folder_path(folder, split, (int)label, i, path));
             TRY(read_image(conversion, first, path));
-            if (!is_begun)
-                TRY(dataset_file_begin(
-                    conversion->file, split_names[split], folder->count[split], first->shape));
+            written.sample = first->shape;
+            if (!is_begun) TRY(dataset_file_begin(conversion->file, &written));
             is_begun = 1;
-            TRY(dataset_file_add(conversion->file, conversion->result, (uint8_t)label));
+            TRY(dataset_file_add(conversion->file, conversion->result, (int32_t)label));
         }
     }
     tell_split(split, folder->count[split], first->shape);
@@ -195,8 +249,17 @@ static Status convert_folder(Conversion *conversion) {
 
 /* ---- which of them ---- */
 
+/* Whether a set of the format may be there: HDF5 sets are files, the others folders. A set that is
+ * drawn is no input. */
+static int is_possible(const char *input, int format) {
+    struct stat found;
+    if (format == DATA_SYNTHETIC) return 0;
+    if (stat(input, &found) != 0) return 1; /* the format says what is missing */
+    return S_ISDIR(found.st_mode) ? format != DATA_HDF5 : format == DATA_HDF5;
+}
+
 /* The format that finds its files in the input, or is said to be there; -1 for a folder of images.
- * A set that is drawn is no input. */
+ */
 static Status find_format(const Conversion *conversion, Job *job) {
     const char *wanted = conversion->options->format;
     const char *const *words = format_words();
@@ -204,11 +267,11 @@ static Status find_format(const Conversion *conversion, Job *job) {
     for (int i = 0; words[i] != NULL; i++) {
         DatasetSizes sizes;
         if (i == DATA_SYNTHETIC) continue;
+        job->data.format = i;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s, ", words[i]);
-        job->data.format = i;
         if (wanted != NULL && strcmp(wanted, words[i]) == 0) return STATUS_OK;
-        if (wanted == NULL &&
+        if (wanted == NULL && is_possible(conversion->input, i) &&
             dataset_format(i)->measure(job, DATASET_TRAIN, &sizes) != STATUS_MISSING)
             return STATUS_OK;
     }

@@ -108,8 +108,8 @@ static Status evaluate(Evaluation *evaluation, const CommandLine *line) {
     TRY(comm_agree(comm, create_local_parts(evaluation)));
     TRY(snapshot_load_model(&evaluation->engine, line->arguments[0]));
     Totals totals;
-    engine_evaluate(&evaluation->engine, evaluation->loader, line->uses_batch_statistics, &totals,
-        &evaluation->confusion);
+    TRY(engine_evaluate(&evaluation->engine, evaluation->loader, line->uses_batch_statistics,
+        &totals, &evaluation->confusion));
     if (comm_is_root(comm))
         print_result(
             &totals, &evaluation->confusion, line->uses_batch_statistics ? "train" : "eval");

@@ -104,26 +104,43 @@ static Pass make_pass(const Engine *engine, const EngineStep *step) {
         .uses_batch_statistics = step->trains || step->uses_batch_statistics};
 }
 
-/* The sums over the batch, on every rank. */
-static void combine_records(Engine *engine, EngineStep *step, Totals *totals) {
+/* The sums over the batch, on every rank. `loaded`: whether this rank has its samples; fails,
+ * agreed, when one has not. */
+static Status combine_records(Engine *engine, EngineStep *step, Status loaded, Totals *totals) {
     double total[LOSS_RECORD_LENGTH];
     Reducer *reducer = comm_reducer(engine->comm);
-    if (engine->batch.local_count > 0) engine->records[LOSS_STOP] = step->stop;
+    if (engine->batch.local_count > 0) {
+        engine->records[LOSS_STOP] = step->stop;
+        engine->records[LOSS_FAILED] = loaded != STATUS_OK;
+    }
     reducer->combine(reducer, &engine->batch, (int)engine->batch.global_microbatch_count,
         LOSS_RECORD_LENGTH, reducer_merge_sum, engine->records, NULL, total);
     step->stop = total[LOSS_STOP];
     *totals = (Totals){.loss_sum = total[LOSS_SUM],
         .correct = total[LOSS_CORRECT],
         .samples = engine->batch.global_sample_count};
+    return total[LOSS_FAILED] > 0 ? comm_agree(engine->comm, loaded) : STATUS_OK;
 }
 
-void engine_run(Engine *engine, EngineStep *step, Totals *totals) {
+/* Let the samples of the next batch be read while this one is computed. */
+static void request_next(const Engine *engine, const EngineStep *step) {
+    int64_t first = step->first + step->sample_count;
+    int64_t left = step->loader->source.count - first, size = engine->job->train.batch_size;
+    Batch next;
+    if (left <= 0) return;
+    batch_plan(&next, left < size ? left : size, microbatch_size(engine->job),
+        comm_position(engine->comm), comm_size(engine->comm));
+    loader_request(step->loader, &next, first);
+}
+
+Status engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     Network *network = engine->network;
     plan_batch(engine, step->sample_count);
     Pass pass = make_pass(engine, step);
     int before = profile_switch(pass.profile, PROFILE_LOADING);
-    loader_fill(step->loader, &engine->batch, step->first, engine->kernels, engine->threads,
-        network_input(network), engine->labels, engine->sample_index);
+    Status loaded = loader_fill(step->loader, &engine->batch, step->first, engine->kernels,
+        engine->threads, network_input(network), engine->labels, engine->sample_index);
+    request_next(engine, step);
     profile_switch(pass.profile, before);
     network_forward(network, &pass);
     Tensor gradient = network_output_gradient(network);
@@ -131,9 +148,11 @@ void engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     profile_switch(pass.profile, PROFILE_LOSS);
     loss_compute(loss_type(engine->job->loss), &pass, network_output(network), engine->labels,
         &gradient, engine->records);
-    combine_records(engine, step, totals);
+    Status status = combine_records(engine, step, loaded, totals);
     profile_switch(pass.profile, before);
+    TRY(status);
     if (step->trains) network_backward(network, &pass);
+    return STATUS_OK;
 }
 
 /* ---- evaluation ---- */
@@ -158,7 +177,7 @@ static void sum_confusion(const Engine *engine, Confusion *confusion) {
             (int64_t)comm_sum(engine->comm, (double)confusion->counts[i]); /* whole numbers */
 }
 
-void engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
+Status engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
     Confusion *confusion) {
     int64_t count = loader->source.count, batch = engine->job->train.batch_size;
     *totals = (Totals){.samples = 0};
@@ -168,11 +187,12 @@ void engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, 
             .sample_count = first + batch < count ? batch : count - first,
             .uses_batch_statistics = uses_batch_statistics};
         Totals of_batch;
-        engine_run(engine, &step, &of_batch);
+        TRY(engine_run(engine, &step, &of_batch));
         totals_add(totals, &of_batch);
         if (confusion != NULL) count_predictions(engine, confusion);
     }
     if (confusion != NULL) sum_confusion(engine, confusion);
+    return STATUS_OK;
 }
 
 void totals_add(Totals *sum, const Totals *more) {

@@ -51,7 +51,9 @@ void engine_free(Engine *engine);
 
 /* Collective: arguments equal on all ranks. Run one batch of `sample_count` samples from position
  * `first` of the loader's order forward; with `trains` also backward. Returns in `totals` the sums
- * over the whole batch, equal on all ranks, and whether any rank asked to stop (brings `stop`). */
+ * over the whole batch, equal on all ranks, and whether any rank asked to stop (brings `stop`).
+ * A rank that cannot read its samples takes part with zeros and a flag in the sums: then all ranks
+ * fail, agreed, with STATUS_IO, STATUS_DATA or STATUS_NO_MEMORY, before anything goes backward. */
 typedef struct EngineStep {
     Loader *loader;
     int64_t first, sample_count;
@@ -59,13 +61,13 @@ typedef struct EngineStep {
     int trains, uses_batch_statistics;
     double stop; /* this rank's wish; afterwards the sum over the ranks */
 } EngineStep;
-void engine_run(Engine *engine, EngineStep *step, Totals *totals);
+MUST_CHECK Status engine_run(Engine *engine, EngineStep *step, Totals *totals);
 
 /* Collective. Loss and accuracy over all samples of the loader, each counted once, in batches of
  * the job's batch size. uses_batch_statistics: batch norm and dropout as in training, but nothing
- * is updated. confusion may be NULL; it is filled on every rank. */
-void engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
-    Confusion *confusion);
+ * is updated. confusion may be NULL; it is filled on every rank. Fails as engine_run. */
+MUST_CHECK Status engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics,
+    Totals *totals, Confusion *confusion);
 
 /* Local. Add totals up; means (NaN without samples). */
 void totals_add(Totals *sum, const Totals *more);

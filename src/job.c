@@ -2,7 +2,8 @@
 #include "src/job.h"
 #include "src/memory.h"
 
-static const char *const data_formats[] = {"idx", "synthetic", NULL};
+static const char *const data_formats[] = {"idx", "synthetic", "cifar", "npy", "hdf5", NULL};
+static const char *const layouts[] = {"auto", "nchw", "nhwc", NULL};
 static const char *const standardize_words[] = {"none", "train", NULL};
 static const char *const losses[] = {"cross_entropy", "nll", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
@@ -18,13 +19,21 @@ static const Option options[] = {
         .doc = "start of every random number: weights, shuffling, synthetic data"},
 
     {"data.format", OPTION_ENUM, AT(data.format), "synthetic", .words = data_formats,
-        .doc = "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here"},
+        .doc =
+            "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here; cifar: "
+            "CIFAR-10 or CIFAR-100, binary version, plain or .gz; npy: train_images.npy, "
+            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...); hdf5: "
+            "one file with images and "
+            "labels in /train and /test, or test_images, test_labels, read as needed"},
     {"data.path", OPTION_STRING, AT(data.path), "\"\"",
-        .doc = "folder of the data set; ${NAME} stands for an environment variable"},
+        .doc = "folder of the data set (hdf5: file); ${NAME} stands for an environment variable"},
+    {"data.layout", OPTION_ENUM, AT(data.layout), "auto", .words = layouts,
+        .doc = "npy, hdf5: order of an image's dimensions; auto finds 1, 3 or 4 channels"},
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
         .doc = "share of the training samples, the last ones, kept for validation"},
     {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",
-        .doc = "subtracted from pixels in [0, 1]: one number per channel, or one for all"},
+        .doc = "subtracted from pixels in [0, 1], or from floats as they are: one number per "
+               "channel, or one for all"},
     {"data.normalize.std", OPTION_FLOATS, AT(data.std), "[1]", .minimum = 0, .maximum = 1e6,
         .is_minimum_exclusive = 1, .doc = "what the difference is divided by"},
     {"data.standardize", OPTION_ENUM, AT(data.standardize), "none", .words = standardize_words,

@@ -6,7 +6,8 @@
 #include "src/network.h"
 #include "src/transform.h"
 
-typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC } DataFormat;
+typedef enum DataFormat { DATA_IDX, DATA_SYNTHETIC, DATA_CIFAR, DATA_NPY, DATA_HDF5 } DataFormat;
+typedef enum LayoutName { LAYOUT_AUTO, LAYOUT_NCHW, LAYOUT_NHWC } LayoutName;
 typedef enum Standardize { STANDARDIZE_NONE, STANDARDIZE_TRAIN } Standardize;
 typedef enum LossName { LOSS_CROSS_ENTROPY, LOSS_NLL } LossName;
 typedef enum OptimizerName { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } OptimizerName;
@@ -25,9 +26,10 @@ typedef enum BestMetric {
 
 typedef struct JobData {
     int format;             /* DataFormat */
-    char *path;             /* folder of the set; unused by synthetic */
+    char *path;             /* folder (hdf5: file) of the set; unused by synthetic */
+    int layout;             /* LayoutName; npy, hdf5 */
     double valid_split;     /* share of the training samples, the last ones, kept for validation */
-    OptionFloats mean, std; /* normalisation per channel, of pixels in [0, 1]; one for all */
+    OptionFloats mean, std; /* per channel, of pixels in [0, 1] or floats; one for all */
     int standardize;        /* Standardize: takes mean and std from the training samples */
     TransformOptions transforms;
     AugmentOptions augment; /* of training samples */

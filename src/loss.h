@@ -5,7 +5,7 @@
 #include "src/layer.h"
 
 /* What is summed over microbatches, in double. */
-enum { LOSS_SUM, LOSS_CORRECT, LOSS_STOP, LOSS_RECORD_LENGTH };
+enum { LOSS_SUM, LOSS_CORRECT, LOSS_STOP, LOSS_FAILED, LOSS_RECORD_LENGTH };
 
 typedef struct LossType {
     const char *name;
@@ -22,7 +22,7 @@ typedef struct LossType {
 const LossType *loss_type(int name);
 
 /* Local. All local microbatches: output, labels [local_count][lanes], gradient (data may be NULL),
- * records [local_count][LOSS_RECORD_LENGTH], overwritten (LOSS_STOP with 0). */
+ * records [local_count][LOSS_RECORD_LENGTH], overwritten (LOSS_STOP, LOSS_FAILED with 0). */
 void loss_compute(const LossType *type, const Pass *pass, const Tensor *output, const int *labels,
     Tensor *gradient, double *records);
 

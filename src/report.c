@@ -159,15 +159,16 @@ void report_epoch(const Trainer *trainer, const ProgressPoint *point, double sec
     record_epoch(trainer, point, seconds);
 }
 
-void report_test(Trainer *trainer) {
+Status report_test(Trainer *trainer) {
     Totals test;
-    engine_evaluate(&trainer->engine, trainer->test, 0, &test, NULL);
+    TRY(engine_evaluate(&trainer->engine, trainer->test, 0, &test, NULL));
     progress_print(trainer->display, "test loss %.4f accuracy %.4f (%lld samples)",
         totals_loss(&test), totals_accuracy(&test), (long long)test.samples);
-    if (trainer->metrics == NULL) return;
+    if (trainer->metrics == NULL) return STATUS_OK;
     metrics_begin(trainer->metrics, "test");
     metrics_number(trainer->metrics, "step", (double)trainer->progress.step);
     metrics_number(trainer->metrics, "test_loss", totals_loss(&test));
     metrics_number(trainer->metrics, "test_accuracy", totals_accuracy(&test));
     report_warning(trainer, metrics_end(trainer->metrics));
+    return STATUS_OK;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char message[STATUS_MESSAGE_BYTES];
+static _Thread_local char message[STATUS_MESSAGE_BYTES];
 static void (*end_job_of_all)(int exit_code);
 static int own_rank = -1;
 

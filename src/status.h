@@ -1,7 +1,7 @@
 /* status.h - what a function returns when it can fail, and the message that goes with it.
  *
- * A failing function calls FAIL, which keeps one message per process and returns the code; callers
- * pass the code on with TRY. FAIL and TRY are called from the main thread only. */
+ * A failing function calls FAIL, which keeps one message per thread and returns the code; callers
+ * pass the code on with TRY. A thread that fails hands its message to the main thread. */
 #ifndef SRC_STATUS_H
 #define SRC_STATUS_H
 

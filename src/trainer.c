@@ -71,14 +71,19 @@ static Status count_training_samples(const Trainer *trainer, int64_t *train_coun
 }
 
 /* What data.standardize asks for becomes data.normalize: evaluation and resume need no other word
- * of it. Every rank computes the same from the same memory. */
+ * of it. Every rank computes the same from the same samples. */
 static Status standardize(Trainer *trainer) {
     JobData *data = &trainer->job.data;
     const Dataset *set = &trainer->train_set;
     int64_t train_count = 0;
     if (data->standardize == STANDARDIZE_NONE) return STATUS_OK;
     TRY(count_training_samples(trainer, &train_count));
-    TRY(standardize_measure(set->images, train_count, set->shape, 1, &data->mean, &data->std));
+    StandardizeInput input = {.samples = set->images,
+        .source = &set->source,
+        .count = train_count,
+        .sample = set->shape,
+        .element_bytes = (size_t)set->element_bytes};
+    TRY(standardize_measure(&input, &data->mean, &data->std));
     data->standardize = STANDARDIZE_NONE;
     memory_free(trainer->job_text);
     trainer->job_text = NULL;
@@ -184,11 +189,12 @@ static void tear_down(Trainer *trainer) {
 
 /* ---- epochs ---- */
 
-/* Validate and add a row to the history; returns it. */
-static const double *add_history_row(Trainer *trainer, double lr) {
+/* Validate and add a row to the history. */
+static Status add_history_row(Trainer *trainer, double lr, const double **new_row) {
     TrainerProgress *progress = &trainer->progress;
     Totals valid = {.samples = 0};
-    if (trainer->valid != NULL) engine_evaluate(&trainer->engine, trainer->valid, 0, &valid, NULL);
+    if (trainer->valid != NULL)
+        TRY(engine_evaluate(&trainer->engine, trainer->valid, 0, &valid, NULL));
     double *row = trainer->history + progress->history_rows * HISTORY_COLUMNS;
     row[HISTORY_EPOCH] = (double)progress->epoch;
     row[HISTORY_TRAIN_LOSS] = totals_loss(&progress->epoch_totals);
@@ -197,7 +203,8 @@ static const double *add_history_row(Trainer *trainer, double lr) {
     row[HISTORY_VALID_ACCURACY] = totals_accuracy(&valid);
     row[HISTORY_LR] = lr;
     progress->history_rows++;
-    return row;
+    *new_row = row;
+    return STATUS_OK;
 }
 
 /* Whether the new row is the best so far; remembers it. */
@@ -260,7 +267,7 @@ static Status run_step(Trainer *trainer, double lr, Totals *batch, double *stop)
         .step = (uint32_t)progress->step,
         .trains = 1,
         .stop = stop_signal != 0};
-    engine_run(&trainer->engine, &step, batch);
+    TRY(engine_run(&trainer->engine, &step, batch));
     *stop = step.stop;
     if (!isfinite(batch->loss_sum))
         return FAIL(STATUS_DIVERGED,
@@ -320,7 +327,9 @@ static Status finish_epoch(Trainer *trainer, const ReportStopwatch *watch, doubl
     char name[64];
     TrainerProgress best_before = *progress;
     progress->epoch++;
-    int best = is_best(trainer, add_history_row(trainer, lr));
+    const double *row = NULL;
+    TRY(add_history_row(trainer, lr, &row));
+    int best = is_best(trainer, row);
     progress->position = 0;
     progress->epoch_totals = (Totals){.samples = 0};
     report_epoch(trainer, &point, seconds);
@@ -355,12 +364,13 @@ static Status run_epoch(Trainer *trainer) {
 
 static Status train(Trainer *trainer) {
     if (trainer->progress.history_rows == 0) { /* a new run: the curve starts before epoch 1 */
-        add_history_row(trainer, schedule_lr(&trainer->job, 0, trainer->steps_per_epoch));
+        const double *row = NULL;
+        TRY(add_history_row(
+            trainer, schedule_lr(&trainer->job, 0, trainer->steps_per_epoch), &row));
         report_epoch(trainer, NULL, 0);
     }
     while (trainer->progress.epoch < trainer->job.train.epochs) TRY(run_epoch(trainer));
-    report_test(trainer);
-    return STATUS_OK;
+    return report_test(trainer);
 }
 
 Status trainer_run(Comm *comm, const TrainerOptions *options) {

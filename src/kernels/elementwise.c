@@ -1,4 +1,4 @@
-/* elementwise.c - loops over n floats, and samples of bytes into lanes. */
+/* elementwise.c - loops over n floats, and samples of bytes or floats into lanes. */
 #include "src/kernels/kernel.h"
 
 enum { LANES_AT_ONCE = 4 };
@@ -113,6 +113,37 @@ void KERNEL(load_bytes)(const uint8_t *const *samples, const float (*table)[256]
             else
                 load_last_lanes(samples + (lane < valid ? lane : 0), table[channel], begin, end,
                     lanes, valid - lane, x + lane);
+        }
+    }
+}
+
+/* Features [begin, end) of the four lanes from `lane` on, `valid` of which hold samples. */
+INLINE void load_float_lanes(const float *const *samples, float mean, float std, int begin, int end,
+    size_t lanes, int valid, float *x) {
+    typedef float Four __attribute__((vector_size(16)));
+    typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
+    const float *a = samples[0], *b = valid > 1 ? samples[1] : a;
+    const float *c = valid > 2 ? samples[2] : a, *d = valid > 3 ? samples[3] : a;
+    Four shift = {mean, mean, mean, mean}, divisor = {std, std, std, std};
+    for (int f = begin; f < end; f++) {
+        Four v = {a[f], b[f], c[f], d[f]};
+        *(FourInMemory *)(x + f * lanes) = (v - shift) / divisor;
+    }
+    for (int f = begin; valid < LANES_AT_ONCE && f < end; f++)
+        for (int s = valid; s < LANES_AT_ONCE; s++) x[f * lanes + s] = 0.0f;
+}
+
+void KERNEL(load_floats)(const float *const *samples, const float *mean, const float *std,
+    int channel_pixels, int features, int lanes, int valid, float *x) {
+    for (int begin = 0, channel = 0; begin < features; begin += channel_pixels, channel++) {
+        int end = begin + channel_pixels < features ? begin + channel_pixels : features;
+        for (int lane = 0; lane < lanes; lane += LANES_AT_ONCE) {
+            int here = valid - lane < LANES_AT_ONCE ? valid - lane : LANES_AT_ONCE;
+            if (here > 0)
+                load_float_lanes(
+                    samples + lane, mean[channel], std[channel], begin, end, lanes, here, x + lane);
+            for (int f = begin; here <= 0 && f < end; f++)
+                for (int s = 0; s < LANES_AT_ONCE; s++) x[f * lanes + lane + s] = 0.0f;
         }
     }
 }

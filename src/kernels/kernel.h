@@ -241,6 +241,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(sum_of_squares)                                                                          \
     ENTRY(all_finite)                                                                              \
     ENTRY(load_bytes)                                                                              \
+    ENTRY(load_floats)                                                                             \
     ENTRY(sgd)                                                                                     \
     ENTRY(adam)
 

@@ -269,6 +269,11 @@ typedef struct Kernels {
     void (*load_bytes)(const uint8_t *const *samples, const float (*table)[256], int channel_pixels,
         int features, int lanes, int valid, float *x);
 
+    /* The same from samples of floats: x [f][s] = (samples[s][f] - mean [c]) / std [c], c =
+     * f / channel_pixels, both operations rounded to float. mean, std float [channels]. */
+    void (*load_floats)(const float *const *samples, const float *mean, const float *std,
+        int channel_pixels, int features, int lanes, int valid, float *x);
+
     /* ---- update.c: optimizer rules over n elements; n is a multiple of 16 ---- */
 
     /* torch.optim.SGD: g += weight_decay * p; where momentum_buffer is not NULL: buffer = first ? g

@@ -3,8 +3,9 @@
  *
  * From the top folder, for libFuzzer:
  *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
- *       tests/fuzz/fuzz_idx.c io/dataset_idx.c io/idx_file.c src/status.c src/memory.c -lz
- * or, to run files through it, with any compiler and -DFUZZ_MAIN instead of -fsanitize=fuzzer. */
+ *       tests/fuzz/fuzz_idx.c io/dataset_idx.c io/idx_file.c io/byte_file.c src/status.c
+ * src/memory.c -lz or, to run files through it, with any compiler and -DFUZZ_MAIN instead of
+ * -fsanitize=fuzzer. */
 #include "io/dataset_format.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +60,8 @@ static void read_split(DatasetSplit split, size_t size) {
     size_t bytes = (size_t)(sizes.count * sizes.height * sizes.width);
     REQUIRE(sizes.channels == 1 && sizes.class_count >= 2 && sizes.class_count <= 256);
     REQUIRE(bytes <= (size + 16 + PIXELS) * FACTOR_MAX);
-    uint8_t *images = malloc(bytes), *labels = malloc((size_t)sizes.count);
+    uint8_t *images = malloc(bytes);
+    int32_t *labels = malloc((size_t)sizes.count * sizeof *labels);
     REQUIRE(images != NULL && labels != NULL);
     if (dataset_idx.fill(&job, split, &sizes, images, labels) == STATUS_OK)
         for (int64_t i = 0; i < sizes.count; i++) REQUIRE(labels[i] < sizes.class_count);

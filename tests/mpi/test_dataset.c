@@ -43,15 +43,15 @@ static int same_everywhere(Status status) {
 START_TEST(all_ranks_see_the_same_set) {
     Job job = synthetic_job(SIDE);
     Dataset dataset;
-    uint8_t root[BYTES + COUNT + 16] = {0}, own[BYTES + COUNT + 16];
+    uint8_t root[BYTES + 4 * COUNT + 16] = {0}, own[BYTES + 4 * COUNT + 16];
     Status status = dataset_open(&dataset, mpi_check_comm(), &job, DATASET_TRAIN);
     ASSERT_ON_ALL(status == STATUS_OK);
     int fits = dataset.count == COUNT && dataset.class_count == 10 &&
                shape_is_equal(dataset.shape, job.network.input);
     ASSERT_ON_ALL(fits);
     memcpy(own, dataset.images, BYTES);
-    memcpy(own + BYTES, dataset.labels, COUNT);
-    memcpy(own + BYTES + COUNT, dataset.digest, 16);
+    memcpy(own + BYTES, dataset.labels, COUNT * sizeof *dataset.labels);
+    memcpy(own + BYTES + 4 * COUNT, dataset.digest, 16);
     memcpy(root, own, sizeof root);
     comm_broadcast(mpi_check_comm(), root, sizeof root, 0);
     ASSERT_ON_ALL(memcmp(root, own, sizeof own) == 0);

@@ -130,11 +130,17 @@ END_TEST
 
 enum { COUNT = 21, OFFSET = 4, MICROBATCH = 3 };
 
-static uint8_t images[(OFFSET + COUNT) * ELEMENTS], labels[OFFSET + COUNT];
+static uint8_t images[(OFFSET + COUNT) * ELEMENTS];
+static int32_t labels[OFFSET + COUNT];
 
 static Loader *make_loader(const AugmentOptions *options, int threads) {
     static const OptionFloats mean = {1, {0.5}}, std = {1, {0.25}};
-    LoaderSource source = {images, labels, sample, OFFSET, COUNT};
+    LoaderSource source = {.images = images,
+        .labels = labels,
+        .element_bytes = 1,
+        .sample = sample,
+        .offset = OFFSET,
+        .count = COUNT};
     Loader *loader = NULL;
     for (size_t i = 0; i < sizeof images; i++) images[i] = (uint8_t)(i * 37 + i / 256);
     ck_assert_int_eq(loader_create(&loader, &source, &mean, &std), STATUS_OK);
@@ -171,7 +177,9 @@ START_TEST(the_loader_serves_what_the_index_of_each_sample_draws) {
     batch_plan(&batch, COUNT, MICROBATCH, 0, 1);
     ck_assert_int_eq(batch.lanes, LANES);
     Tensor tensor = {{1, {ELEMENTS}}, x, ELEMENTS * LANES};
-    loader_fill(loader, &batch, 0, kernels_find(NULL, LANES), threads, &tensor, found, index);
+    ck_assert_int_eq(
+        loader_fill(loader, &batch, 0, kernels_find(NULL, LANES), threads, &tensor, found, index),
+        STATUS_OK);
     for (int i = 0; i < COUNT; i++)
         check_sample(
             loader, &options, index[i], x + i / MICROBATCH * ELEMENTS * LANES, i % MICROBATCH);

@@ -132,24 +132,27 @@ static void tear_down(void) {
 
 /* Measure and fill; `*images` and `*labels` are NULL after a failure. */
 static Status read_set(
-    DatasetSplit split, DatasetSizes *sizes, uint8_t **images, uint8_t **labels) {
-    *images = *labels = NULL;
+    DatasetSplit split, DatasetSizes *sizes, uint8_t **images, int32_t **labels) {
+    *images = NULL;
+    *labels = NULL;
     TRY(dataset_idx.measure(&job, split, sizes));
     size_t count = (size_t)sizes->count;
     *images = malloc(count * (size_t)sizes->height * (size_t)sizes->width);
-    *labels = malloc(count);
+    *labels = malloc(count * sizeof **labels);
     ck_assert(*images != NULL && *labels != NULL);
     Status status = dataset_idx.fill(&job, split, sizes, *images, *labels);
     if (status == STATUS_OK) return STATUS_OK;
     free(*images);
     free(*labels);
-    *images = *labels = NULL;
+    *images = NULL;
+    *labels = NULL;
     return status;
 }
 
 static void assert_good(DatasetSplit split) {
     DatasetSizes sizes;
-    uint8_t *images, *labels;
+    uint8_t *images;
+    int32_t *labels;
     ck_assert_msg(read_set(split, &sizes, &images, &labels) == STATUS_OK, "%s", status_message());
     ck_assert_int_eq(sizes.count, split == DATASET_TRAIN ? TRAIN_COUNT : TEST_COUNT);
     ck_assert_int_eq(sizes.channels, 1);
@@ -165,7 +168,8 @@ static void assert_good(DatasetSplit split) {
 
 static void assert_fails(DatasetSplit split, Status expected, const char *fragment) {
     DatasetSizes sizes;
-    uint8_t *images, *labels;
+    uint8_t *images;
+    int32_t *labels;
     Status status = read_set(split, &sizes, &images, &labels);
     ck_assert_msg(status == expected, "got %s: %s", status_sentence(status), status_message());
     ck_assert_msg(strstr(status_message(), fragment) != NULL, "'%s' is not in '%s'", fragment,
@@ -399,7 +403,8 @@ END_TEST
 
 START_TEST(a_file_that_changes_between_two_looks_is_noticed) {
     DatasetSizes sizes;
-    uint8_t images[TRAIN_COUNT * ROWS * COLUMNS], labels[TRAIN_COUNT];
+    uint8_t images[TRAIN_COUNT * ROWS * COLUMNS];
+    int32_t labels[TRAIN_COUNT];
     ck_assert_int_eq(dataset_idx.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
     Content content = make_file(TRAIN_IMAGES);
     content.bytes[7] = TRAIN_COUNT + 1;
@@ -449,7 +454,8 @@ START_TEST(every_open_and_read_may_fail) {
     gzip_file(TEST_LABELS, "wb");
     for (long n = 1;; n++) {
         DatasetSizes sizes;
-        uint8_t *images, *labels;
+        uint8_t *images;
+        int32_t *labels;
         status_arm_fault(n, 0);
         Status status = read_set(DATASET_TEST, &sizes, &images, &labels);
         long seen = status_fault_points_seen();

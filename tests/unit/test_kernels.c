@@ -651,6 +651,29 @@ START_TEST(bytes_are_looked_up_for_valid_samples_only) {
 }
 END_TEST
 
+START_TEST(floats_are_normalised_for_valid_samples_only) {
+    enum { FEATURES = 21, PIXELS = 7 };
+    static const float mean[3] = {0.1307f, -3, 100}, std[3] = {0.3081f, 0.7f, 3};
+    float numbers[64][FEATURES];
+    for (int i = 0; i < 64 * FEATURES; i++) numbers[i / FEATURES][i % FEATURES] = i * 0.37f - 50;
+    FOR_EACH_TABLE(kernels, lanes) {
+        for (int valid = 0; valid <= lanes; valid++) {
+            const float **exact = malloc((valid + 1) * sizeof(*exact));
+            for (int s = 0; s < valid; s++) exact[s] = numbers[s];
+            float *x = block(FEATURES * lanes);
+            for (int i = 0; i < FEATURES * lanes; i++) x[i] = 77;
+            kernels->load_floats(exact, mean, std, PIXELS, FEATURES, lanes, valid, x);
+            for (int i = 0; i < FEATURES * lanes; i++) {
+                int f = i / lanes, s = i % lanes, c = f / PIXELS;
+                ck_assert(x[i] == (s < valid ? (numbers[s][f] - mean[c]) / std[c] : 0.0f));
+            }
+            block_free(x, FEATURES * lanes);
+            free(exact);
+        }
+    }
+}
+END_TEST
+
 /* ---- optimizers ---- */
 
 enum { N = 160, STEPS = 4 };
@@ -808,6 +831,7 @@ int main(void) {
     add_loop(suite, "squares", sum_of_squares_is_a_double, 0, length_count);
     add_loop(suite, "finite", one_number_that_is_not_finite_is_found_anywhere, 0, length_count);
     add_loop(suite, "bytes", bytes_are_looked_up_for_valid_samples_only, 0, 1);
+    add_loop(suite, "floats", floats_are_normalised_for_valid_samples_only, 0, 1);
     add_loop(
         suite, "sgd", sgd_agrees_with_its_formula, 0, sizeof(sgd_cases) / sizeof(sgd_cases[0]));
     add_loop(suite, "adam", adam_agrees_with_its_formula, 0, ADAM_CASES);

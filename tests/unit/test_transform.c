@@ -156,8 +156,43 @@ END_TEST
 
 /* ---- standardize ---- */
 
+static Status measure(const void *samples, int64_t count, Shape sample, size_t element_bytes,
+    OptionFloats *mean, OptionFloats *std) {
+    StandardizeInput input = {
+        .samples = samples, .count = count, .sample = sample, .element_bytes = element_bytes};
+    return standardize_measure(&input, mean, std);
+}
+
+enum { READ_SAMPLE_FLOATS = 6 };
+
+static Status read_from_memory(void *context, const int64_t *index, int count, void *rows) {
+    for (int i = 0; i < count; i++)
+        memcpy((float *)rows + i * READ_SAMPLE_FLOATS,
+            (const float *)context + index[i] * READ_SAMPLE_FLOATS,
+            READ_SAMPLE_FLOATS * sizeof(float));
+    return STATUS_OK;
+}
+
+START_TEST(samples_that_are_read_measure_the_same_as_in_memory) {
+    enum { COUNT = 201 };
+    static float floats[COUNT * READ_SAMPLE_FLOATS];
+    Shape sample = {3, {2, 1, 3}};
+    SampleSource source = {.sample_bytes = READ_SAMPLE_FLOATS * sizeof(float),
+        .context = floats,
+        .read = read_from_memory};
+    StandardizeInput input = {
+        .source = &source, .count = COUNT, .sample = sample, .element_bytes = sizeof(float)};
+    OptionFloats mean, std, mean_read, std_read;
+    draw_plane(4, COUNT * READ_SAMPLE_FLOATS, NULL, floats);
+    ck_assert_int_eq(measure(floats, COUNT, sample, sizeof(float), &mean, &std), STATUS_OK);
+    ck_assert_int_eq(standardize_measure(&input, &mean_read, &std_read), STATUS_OK);
+    ck_assert_mem_eq(mean.values, mean_read.values, 2 * sizeof *mean.values);
+    ck_assert_mem_eq(std.values, std_read.values, 2 * sizeof *std.values);
+}
+END_TEST
+
 START_TEST(mean_and_deviation_are_those_of_a_plain_loop) {
-    enum { COUNT = 37, CHANNELS = 3, PIXELS = 10 };
+    enum { COUNT = 150, CHANNELS = 3, PIXELS = 10 };
     static uint8_t bytes[COUNT * CHANNELS * PIXELS];
     static float floats[COUNT * CHANNELS * PIXELS];
     Shape sample = {3, {CHANNELS, 2, 5}};
@@ -167,9 +202,8 @@ START_TEST(mean_and_deviation_are_those_of_a_plain_loop) {
         if (i / PIXELS % CHANNELS == 1) bytes[i] /= 4;
         floats[i] = (float)bytes[i] / 255;
     }
-    ck_assert_int_eq(standardize_measure(bytes, COUNT, sample, 1, &mean, &std), STATUS_OK);
-    ck_assert_int_eq(
-        standardize_measure(floats, COUNT, sample, 4, &mean_of_floats, &std_of_floats), STATUS_OK);
+    ck_assert_int_eq(measure(bytes, COUNT, sample, 1, &mean, &std), STATUS_OK);
+    ck_assert_int_eq(measure(floats, COUNT, sample, 4, &mean_of_floats, &std_of_floats), STATUS_OK);
     ck_assert_int_eq(mean.count, CHANNELS);
     ck_assert_int_eq(std.count, CHANNELS);
     for (int c = 0; c < CHANNELS; c++) {
@@ -191,11 +225,10 @@ START_TEST(a_channel_without_deviation_is_refused) {
     static uint8_t bytes[4 * 2 * 3];
     OptionFloats mean, std;
     for (int i = 0; i < 24; i++) bytes[i] = (uint8_t)(i / 3 % 2 == 0 ? i : 7);
-    Status status = standardize_measure(bytes, 4, (Shape){3, {2, 1, 3}}, 1, &mean, &std);
+    Status status = measure(bytes, 4, (Shape){3, {2, 1, 3}}, 1, &mean, &std);
     ck_assert_int_eq(status, STATUS_DATA);
     ck_assert_ptr_nonnull(strstr(status_message(), "channel 1"));
-    ck_assert_int_eq(
-        standardize_measure(bytes, 1, (Shape){3, {17, 1, 1}}, 1, &mean, &std), STATUS_CONFIG);
+    ck_assert_int_eq(measure(bytes, 1, (Shape){3, {17, 1, 1}}, 1, &mean, &std), STATUS_CONFIG);
 }
 END_TEST
 
@@ -210,6 +243,7 @@ int main(void) {
     tcase_add_test(tests, the_order_is_resize_pad_crop);
     tcase_add_test(tests, every_allocation_may_fail);
     tcase_add_test(tests, mean_and_deviation_are_those_of_a_plain_loop);
+    tcase_add_test(tests, samples_that_are_read_measure_the_same_as_in_memory);
     tcase_add_test(tests, a_channel_without_deviation_is_refused);
     return unit_check_run(suite);
 }

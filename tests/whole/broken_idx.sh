@@ -26,10 +26,10 @@ make_good_idx() {
     printf '\011\010\07\06\05\04\03\02' >>"$1/t10k-labels-idx1-ubyte"
 }
 
-# broken NAME CODE FRAGMENT COMMAND...: a good set in NAME, on whose folder COMMAND is run, there.
+# broken NAME CODE FRAGMENT COMMAND...: a good set, of $make_good, in NAME, on whose folder COMMAND is run, there.
 broken() {
     local folder=$broken_folder/$1
-    make_good_idx "$folder"
+    "$make_good" "$folder"
     printf '%s\n%s\n' "$2" "$3" >"$folder.expect"
     (cd "$folder" && "${@:4}")
 }
@@ -50,7 +50,7 @@ promise_too_much_in_gzip() { poke "$1" 4 '\0177\0377\0377\0377' && gzip -n "$1";
 append_before_gzip() { zeros "$1" 1 && gzip -n "$1"; }
 
 make_broken_idx() {
-    local broken_folder=$1
+    local broken_folder=$1 make_good=make_good_idx
     local images=train-images-idx3-ubyte labels=train-labels-idx1-ubyte
     local test_images=t10k-images-idx3-ubyte test_labels=t10k-labels-idx1-ubyte
     mkdir -p "$broken_folder"

@@ -1,0 +1,50 @@
+/* array_set.h - what the formats of numeric arrays (npy, hdf5) share: which dimension is what, and
+ * what may be in an array of images or of labels. */
+#ifndef IO_ARRAY_SET_H
+#define IO_ARRAY_SET_H
+
+#include "io/dataset_format.h"
+
+enum { ARRAY_DIMENSIONS_MAX = 8, ARRAY_SIDE_MAX = 4096 };
+
+typedef struct ArrayShape {
+    int dimension_count;
+    int64_t size[ARRAY_DIMENSIONS_MAX]; /* outermost first, not negative */
+} ArrayShape;
+
+enum { ARRAY_TEXT_BYTES = 192 };
+
+/* Local. Writes "(60000, 28, 28)" into `text` and returns it. */
+const char *array_shape_print(const ArrayShape *shape, char text[ARRAY_TEXT_BYTES]);
+
+/* Local. Take (N, H, W), (N, C, H, W) or (N, H, W, C) apart into sizes->count, channels, height and
+ * width, by the job's data.layout: a LayoutName. `auto` takes 1, 3 or 4 channels where the other
+ * two sizes are larger and refuses what fits both ways or neither. `where` begins the messages:
+ * file and array. Fails with STATUS_DATA, also for sizes beyond their limits. */
+MUST_CHECK Status array_images_shape(
+    const ArrayShape *shape, int layout, const char *where, DatasetSizes *sizes, int *is_nhwc);
+
+/* Local. Whether both have the same count, sizes and element type. */
+int array_is_same_set(const DatasetSizes *a, const DatasetSizes *b);
+
+/* Local. Check that an array of labels is (N) or (N, 1) with N = count. */
+MUST_CHECK Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *where);
+
+/* Local. One sample from [h][w][c] to [c][h][w]; the two do not overlap. */
+void array_to_planes(const void *from, void *to, const DatasetSizes *sizes);
+
+/* Local. Check that floats of the samples from `first` on are finite; names the sample. */
+MUST_CHECK Status array_check_finite(const float *values, const DatasetSizes *sizes, int64_t first,
+    int64_t count, const char *where);
+
+/* Local. Check labels of the samples from `first` on: 0 to limit - 1. `labels` may be NULL;
+ * *largest grows. */
+MUST_CHECK Status array_take_labels(const int64_t *values, int64_t first, int64_t count,
+    int64_t limit, const char *where, int32_t *labels, int64_t *largest);
+
+/* What array_take_labels allows in training labels, and the class count that follows from the
+ * largest of them: at least 2. */
+enum { ARRAY_CLASSES_MAX = 1 << 24 };
+int64_t array_class_count(int64_t largest);
+
+#endif

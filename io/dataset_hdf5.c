@@ -1,0 +1,210 @@
+/* dataset_hdf5.c - one HDF5 file with images and labels, of which each rank reads what its batches
+ * want. Names: see below; in the groups /train and /test, or beside each other.
+ *
+ * Images: uint8, or floats of 2, 4 or 8 bytes, which become float32. Labels: whole numbers of any
+ * type, all held in memory; the classes are 0 to the largest training label, for both splits. */
+#include "io/hdf5_array.h"
+#include "src/memory.h"
+#include <string.h>
+
+enum { LABEL_CHUNK = 1024 };
+
+static const char *const image_names[][8] = {
+    [DATASET_TRAIN] = {"train/images", "train/x", "train/data", "images", "x", "data", "x_train"},
+    [DATASET_TEST] = {"test/images", "test/x", "test/data", "test_images", "x_test"}};
+static const char *const label_names[][10] = {
+    [DATASET_TRAIN] = {"train/labels", "train/y", "train/label", "train/targets", "labels", "y",
+        "label", "targets", "y_train"},
+    [DATASET_TEST] = {
+        "test/labels", "test/y", "test/label", "test/targets", "test_labels", "y_test"}};
+static const char *const image_words[] = {
+    [DATASET_TRAIN] = "training images", [DATASET_TEST] = "test images"};
+static const char *const label_words[] = {
+    [DATASET_TRAIN] = "training labels", [DATASET_TEST] = "test labels"};
+
+/* ---- measuring ---- */
+
+static Status describe_images(
+    const Hdf5Array *array, int layout, DatasetSizes *sizes, int *is_nhwc) {
+    int is_bytes = array->type_class == H5T_INTEGER && array->item_bytes == 1 && !array->is_signed;
+    if (!is_bytes && array->type_class != H5T_FLOAT)
+        return FAIL(STATUS_DATA,
+            "%s: the images are %sintegers of %d bytes; uint8 or floats expected: store "
+            "a.astype(np.uint8) or a.astype(np.float32)",
+            array->where, array->is_signed ? "" : "unsigned ", array->item_bytes);
+    sizes->element_bytes = is_bytes ? 1 : (int64_t)sizeof(float);
+    return array_images_shape(&array->shape, layout, array->where, sizes, is_nhwc);
+}
+
+static Status check_labels(const Hdf5Array *array, int64_t count) {
+    if (array->type_class != H5T_INTEGER)
+        return FAIL(STATUS_DATA,
+            "%s: the labels are floats; whole numbers expected: store a.astype(np.int64)",
+            array->where);
+    return array_labels_shape(&array->shape, count, array->where);
+}
+
+/* `labels` may be NULL. */
+static Status read_labels(
+    const Hdf5Array *array, int64_t limit, int32_t *labels, int64_t *largest) {
+    int64_t values[LABEL_CHUNK], count = array->shape.size[0];
+    for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
+        int64_t n = count - first < LABEL_CHUNK ? count - first : LABEL_CHUNK;
+        TRY(hdf5_array_read(array, first, n, H5T_NATIVE_INT64, values));
+        TRY(array_take_labels(values, first, n, limit, array->where,
+            labels == NULL ? NULL : labels + first, largest));
+    }
+    return STATUS_OK;
+}
+
+static Status measure_images(
+    const Hdf5File *file, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    Hdf5Array array;
+    int is_nhwc = 0;
+    Status status = hdf5_array_open(&array, file, image_names[split], image_words[split]);
+    if (status == STATUS_OK) status = describe_images(&array, job->data.layout, sizes, &is_nhwc);
+    hdf5_array_close(&array);
+    return status;
+}
+
+static Status measure_labels(const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes) {
+    Hdf5Array array;
+    Status status = hdf5_array_open(&array, file, label_names[split], label_words[split]);
+    if (status == STATUS_OK) status = check_labels(&array, sizes->count);
+    hdf5_array_close(&array);
+    return status;
+}
+
+static Status count_classes(const Hdf5File *file, int64_t *class_count) {
+    Hdf5Array array;
+    int64_t largest = 0;
+    Status status =
+        hdf5_array_open(&array, file, label_names[DATASET_TRAIN], label_words[DATASET_TRAIN]);
+    if (status == STATUS_OK) status = check_labels(&array, array.shape.size[0]);
+    if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &largest);
+    hdf5_array_close(&array);
+    *class_count = array_class_count(largest);
+    return status;
+}
+
+static Status measure_file(
+    const Hdf5File *file, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    sizes->file_bytes = file->bytes;
+    TRY(measure_images(file, job, split, sizes));
+    TRY(measure_labels(file, split, sizes));
+    return count_classes(file, &sizes->class_count);
+}
+
+static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    HDF5_SECTION;
+    Hdf5File file;
+    *sizes = (DatasetSizes){.count = 0};
+    Status status = hdf5_file_open(&file, job->data.path);
+    if (status == STATUS_OK) status = measure_file(&file, job, split, sizes);
+    hdf5_file_close(&file);
+    return status;
+}
+
+/* ---- labels ---- */
+
+static Status fill_labels(
+    const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes, int32_t *labels) {
+    Hdf5Array array;
+    int64_t largest = 0;
+    Status status = hdf5_array_open(&array, file, label_names[split], label_words[split]);
+    if (status == STATUS_OK) status = check_labels(&array, sizes->count);
+    if (status == STATUS_OK) status = read_labels(&array, sizes->class_count, labels, &largest);
+    hdf5_array_close(&array);
+    return status;
+}
+
+/* The images stay where they are. */
+static Status fill(
+    const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
+    HDF5_SECTION;
+    Hdf5File file;
+    (void)images;
+    Status status = hdf5_file_open(&file, job->data.path);
+    if (status == STATUS_OK) status = fill_labels(&file, split, sizes, labels);
+    hdf5_file_close(&file);
+    return status;
+}
+
+/* ---- samples ---- */
+
+typedef struct Reader {
+    Hdf5File file;
+    Hdf5Array images;
+    DatasetSizes sizes;
+    int is_nhwc;
+    size_t sample_bytes;
+    char *sample; /* [sample_bytes]: one sample while its dimensions are turned */
+} Reader;
+
+/* Samples [first, first + count) to rows. */
+static Status read_run(Reader *reader, int64_t first, int count, char *rows) {
+    hid_t type = reader->sizes.element_bytes == 1 ? H5T_NATIVE_UINT8 : H5T_NATIVE_FLOAT;
+    TRY(hdf5_array_read(&reader->images, first, count, type, rows));
+    for (int i = 0; reader->is_nhwc && i < count; i++) {
+        char *row = rows + (size_t)i * reader->sample_bytes;
+        memcpy(reader->sample, row, reader->sample_bytes);
+        array_to_planes(reader->sample, row, &reader->sizes);
+    }
+    if (reader->sizes.element_bytes == 1) return STATUS_OK;
+    return array_check_finite(
+        (const float *)(const void *)rows, &reader->sizes, first, count, reader->images.where);
+}
+
+static Status read_samples(void *context, const int64_t *index, int count, void *rows) {
+    HDF5_SECTION;
+    Reader *reader = context;
+    hdf5_prepare();
+    for (int begin = 0, end = 0; begin < count; begin = end) {
+        for (end = begin + 1; end < count && index[end] == index[end - 1] + 1;) end++;
+        TRY(read_run(reader, index[begin], end - begin,
+            (char *)rows + (size_t)begin * reader->sample_bytes));
+    }
+    return hdf5_file_check_unchanged(&reader->file);
+}
+
+static void close_reader(void *context) {
+    HDF5_SECTION;
+    Reader *reader = context;
+    hdf5_array_close(&reader->images);
+    hdf5_file_close(&reader->file);
+    memory_free(reader->sample);
+    memory_free(reader);
+}
+
+static Status open_reader(
+    Reader *reader, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
+    TRY(hdf5_file_open(&reader->file, job->data.path));
+    TRY(hdf5_array_open(&reader->images, &reader->file, image_names[split], image_words[split]));
+    TRY(describe_images(&reader->images, job->data.layout, &reader->sizes, &reader->is_nhwc));
+    if (!array_is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
+        return FAIL(STATUS_DATA, "%s: another file, shape or type than rank 0 has seen",
+            reader->images.where);
+    reader->sample_bytes =
+        (size_t)(sizes->channels * sizes->height * sizes->width * sizes->element_bytes);
+    return memory_allocate((void **)&reader->sample, reader->sample_bytes, 1, "a sample");
+}
+
+static Status open_source(
+    const Job *job, DatasetSplit split, const DatasetSizes *sizes, SampleSource *source) {
+    HDF5_SECTION;
+    Reader *reader = NULL;
+    TRY(MEMORY_ALLOCATE(&reader, 1, "reader of an HDF5 file"));
+    reader->file.id = reader->images.id = -1;
+    Status status = open_reader(reader, job, split, sizes);
+    if (status != STATUS_OK) {
+        close_reader(reader);
+        return status;
+    }
+    *source = (SampleSource){.sample_bytes = reader->sample_bytes,
+        .context = reader,
+        .read = read_samples,
+        .close = close_reader};
+    return STATUS_OK;
+}
+
+const DatasetFormat dataset_hdf5 = {.measure = measure, .fill = fill, .open_source = open_source};

@@ -1,0 +1,172 @@
+/* dataset_npy.c - four NumPy arrays in a folder: train_images.npy (or x_train.npy),
+ * train_labels.npy (y_train.npy), test_images.npy (x_test.npy), test_labels.npy (y_test.npy).
+ *
+ * Images: uint8, float32, or float64, which becomes float32. Labels: whole numbers of any type; the
+ * classes are 0 to the largest training label, for both splits. */
+#include "io/npy_file.h"
+#include "src/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { LABEL_CHUNK = 1024 };
+
+static const char *const image_names[][2] = {[DATASET_TRAIN] = {"train_images.npy", "x_train.npy"},
+    [DATASET_TEST] = {"test_images.npy", "x_test.npy"}};
+static const char *const label_names[][2] = {[DATASET_TRAIN] = {"train_labels.npy", "y_train.npy"},
+    [DATASET_TEST] = {"test_labels.npy", "y_test.npy"}};
+
+/* Open the array under either of its names. */
+static Status open_array(NpyFile *file, const char *folder, const char *const names[2]) {
+    for (int i = 0; i < 2; i++) {
+        TRY(npy_open(file, folder, names[i]));
+        if (file->bytes.stream != NULL) return STATUS_OK;
+    }
+    return FAIL(STATUS_MISSING, "%s: found neither %s nor %s", folder, names[0], names[1]);
+}
+
+/* ---- images ---- */
+
+static Status measure_images(const NpyFile *file, int layout, DatasetSizes *sizes, int *is_nhwc) {
+    int is_bytes = file->kind == NPY_UNSIGNED && file->item_bytes == 1;
+    if (!is_bytes && file->kind != NPY_FLOAT)
+        return FAIL(STATUS_DATA,
+            "%s: the images are %sintegers of %d bytes; uint8, float32 or float64 expected: save "
+            "a.astype(np.uint8) or a.astype(np.float32)",
+            file->bytes.path, file->kind == NPY_UNSIGNED ? "unsigned " : "", file->item_bytes);
+    sizes->element_bytes = is_bytes ? 1 : (int64_t)sizeof(float);
+    return array_images_shape(&file->shape, layout, file->bytes.path, sizes, is_nhwc);
+}
+
+/* The raw numbers of a sample, in place, to the element type of the set. */
+static void convert_sample(const NpyFile *file, void *raw, int64_t features) {
+    if (file->item_bytes != 8) return;
+    const char *from = raw;
+    for (int64_t i = 0; i < features; i++) {
+        double wide;
+        memcpy(&wide, from + 8 * i, sizeof wide);
+        float narrow = (float)wide;
+        memcpy((char *)raw + 4 * i, &narrow, sizeof narrow);
+    }
+}
+
+static Status read_samples(
+    NpyFile *file, const DatasetSizes *sizes, int is_nhwc, void *raw, char *images) {
+    int64_t features = sizes->channels * sizes->height * sizes->width;
+    size_t sample_bytes = (size_t)(features * sizes->element_bytes);
+    for (int64_t i = 0; i < sizes->count; i++, images += sample_bytes) {
+        TRY(npy_read(file, raw, features));
+        convert_sample(file, raw, features);
+        if (sizes->element_bytes > 1) TRY(array_check_finite(raw, sizes, i, 1, file->bytes.path));
+        if (is_nhwc)
+            array_to_planes(raw, images, sizes);
+        else
+            memcpy(images, raw, sample_bytes);
+    }
+    return npy_finish(file);
+}
+
+static Status fill_images(NpyFile *file, const Job *job, const DatasetSizes *sizes, void *images) {
+    DatasetSizes now = {.count = 0};
+    int is_nhwc = 0;
+    void *raw = NULL;
+    TRY(measure_images(file, job->data.layout, &now, &is_nhwc));
+    if (!array_is_same_set(&now, sizes))
+        return FAIL(STATUS_DATA,
+            "%s: another shape or type than before: the file changed while it "
+            "was read",
+            file->bytes.path);
+    size_t features = (size_t)(sizes->channels * sizes->height * sizes->width);
+    TRY(memory_allocate(&raw, features, (size_t)file->item_bytes, "a sample of the data set"));
+    Status status = read_samples(file, sizes, is_nhwc, raw, images);
+    memory_free(raw);
+    return status;
+}
+
+/* ---- labels ---- */
+
+/* One whole number of the file's type. */
+static int64_t label_of(const NpyFile *file, const unsigned char *item) {
+    int is_signed = file->kind == NPY_SIGNED;
+    union {
+        uint16_t u2;
+        uint32_t u4;
+        uint64_t u8;
+    } value = {.u8 = 0};
+    memcpy(&value, item, (size_t)file->item_bytes);
+    if (file->item_bytes == 1) return is_signed ? (int8_t)*item : *item;
+    if (file->item_bytes == 2) return is_signed ? (int16_t)value.u2 : value.u2;
+    if (file->item_bytes == 4) return is_signed ? (int32_t)value.u4 : (int64_t)value.u4;
+    return !is_signed && value.u8 > INT64_MAX ? INT64_MAX : (int64_t)value.u8;
+}
+
+static Status check_labels(const NpyFile *file, int64_t count) {
+    if (file->kind == NPY_FLOAT)
+        return FAIL(STATUS_DATA,
+            "%s: the labels are floats; whole numbers expected: save a.astype(np.int64)",
+            file->bytes.path);
+    return array_labels_shape(&file->shape, count, file->bytes.path);
+}
+
+/* Read all labels of an open file; `labels` may be NULL. */
+static Status read_labels(
+    NpyFile *file, int64_t count, int64_t limit, int32_t *labels, int64_t *largest) {
+    unsigned char items[LABEL_CHUNK * 8];
+    int64_t values[LABEL_CHUNK];
+    for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
+        int64_t n = count - first < LABEL_CHUNK ? count - first : LABEL_CHUNK;
+        TRY(npy_read(file, items, n));
+        for (int64_t i = 0; i < n; i++) values[i] = label_of(file, items + i * file->item_bytes);
+        TRY(array_take_labels(values, first, n, limit, file->bytes.path,
+            labels == NULL ? NULL : labels + first, largest));
+    }
+    return npy_finish(file);
+}
+
+static Status count_classes(const char *folder, int64_t *class_count) {
+    NpyFile file;
+    int64_t largest = 0;
+    TRY(open_array(&file, folder, label_names[DATASET_TRAIN]));
+    Status status = check_labels(&file, file.shape.dimension_count > 0 ? file.shape.size[0] : 0);
+    if (status == STATUS_OK)
+        status = read_labels(&file, file.shape.size[0], ARRAY_CLASSES_MAX, NULL, &largest);
+    npy_close(&file);
+    *class_count = array_class_count(largest);
+    return status;
+}
+
+/* ---- the set ---- */
+
+static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
+    const char *folder = job->data.path;
+    NpyFile file;
+    int is_nhwc = 0;
+    *sizes = (DatasetSizes){.count = 0};
+    TRY(byte_file_check_folder(folder));
+    TRY(open_array(&file, folder, image_names[split]));
+    Status status = measure_images(&file, job->data.layout, sizes, &is_nhwc);
+    npy_close(&file);
+    if (status != STATUS_OK) return status;
+    TRY(open_array(&file, folder, label_names[split]));
+    status = check_labels(&file, sizes->count);
+    npy_close(&file);
+    if (status != STATUS_OK) return status;
+    return count_classes(folder, &sizes->class_count);
+}
+
+static Status fill(
+    const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
+    NpyFile file;
+    int64_t largest = 0;
+    TRY(open_array(&file, job->data.path, image_names[split]));
+    Status status = fill_images(&file, job, sizes, images);
+    npy_close(&file);
+    if (status != STATUS_OK) return status;
+    TRY(open_array(&file, job->data.path, label_names[split]));
+    status = check_labels(&file, sizes->count);
+    if (status == STATUS_OK)
+        status = read_labels(&file, sizes->count, sizes->class_count, labels, &largest);
+    npy_close(&file);
+    return status;
+}
+
+const DatasetFormat dataset_npy = {.measure = measure, .fill = fill};

@@ -1,0 +1,280 @@
+/* hdf5_array.c - see hdf5_array.h. */
+#include "io/hdf5_array.h"
+#include "io/byte_file.h"
+#include "io/file.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CHUNK_BYTES_MAX = 1 << 28, CACHE_BYTES_MIN = 1 << 20, CACHE_BYTES_MAX = 1 << 29 };
+
+enum { CACHE_SLOTS = 12421 }; /* a prime, far more than the chunks of a row of samples */
+
+/* ---- files ---- */
+
+/* What a file is that is not HDF5, where its first bytes tell. */
+static Status check_start(int descriptor, const char *path, int64_t bytes) {
+    unsigned char start[8] = {0};
+    if (bytes < (int64_t)sizeof start)
+        return FAIL(STATUS_DATA, "%s: byte %lld: the file ends here; an HDF5 file expected", path,
+            (long long)bytes);
+    TRY(file_read_at(descriptor, path, start, sizeof start, 0));
+    if (memcmp(start, "\x89HDF\r\n\x1a\n", sizeof start) == 0) return STATUS_OK;
+    const char *found = byte_file_recognize(start);
+    if (found == NULL) return STATUS_OK; /* a user block may come first */
+    return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected an HDF5 file", path, found);
+}
+
+static Status look_at_file(Hdf5File *file) {
+    int descriptor = -1;
+    struct stat found;
+    TRY(file_open_to_read(&descriptor, &file->bytes, file->path));
+    Status status = check_start(descriptor, file->path, file->bytes);
+    if (status == STATUS_OK && fstat(descriptor, &found) != 0)
+        status = FAIL(STATUS_IO, "%s: cannot stat: %s", file->path, strerror(errno));
+    file_close(descriptor);
+    if (status != STATUS_OK) return status;
+    file->seconds = found.st_mtim.tv_sec;
+    file->nanoseconds = found.st_mtim.tv_nsec;
+    return STATUS_OK;
+}
+
+Status hdf5_file_open(Hdf5File *file, const char *path) {
+    static const H5Z_filter_t filters[] = {
+        H5Z_FILTER_DEFLATE, H5Z_FILTER_SHUFFLE, H5Z_FILTER_FLETCHER32, H5Z_FILTER_NONE};
+    *file = (Hdf5File){.id = -1};
+    hdf5_prepare();
+    if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path)
+        return FAIL(STATUS_CONFIG, "data.path: longer than %zu bytes: %.60s...",
+            sizeof file->path - 1, path);
+    TRY(look_at_file(file));
+    hid_t access = hdf5_file_access();
+    if (access >= 0 && !status_fault_is_due()) file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (access >= 0) H5Pclose(access);
+    if (file->id < 0) return hdf5_fail_read(path, "HDF5 cannot open it");
+    return hdf5_check_content(file->id, path, filters,
+        "lockstep reads data that lies in the file itself, plain or with gzip, shuffle and "
+        "fletcher32");
+}
+
+void hdf5_file_close(Hdf5File *file) {
+    if (file->id >= 0) H5Fclose(file->id);
+    file->id = -1;
+}
+
+Status hdf5_file_check_unchanged(const Hdf5File *file) {
+    struct stat now;
+    void *handle = NULL;
+    if (H5Fget_vfd_handle(file->id, H5P_DEFAULT, &handle) < 0 || handle == NULL)
+        return hdf5_fail(STATUS_IO, file->path, "HDF5 does not tell its descriptor");
+    if (fstat(*(int *)handle, &now) != 0)
+        return FAIL(STATUS_IO, "%s: cannot stat: %s", file->path, strerror(errno));
+    if (now.st_size == file->bytes && now.st_mtim.tv_sec == file->seconds &&
+        now.st_mtim.tv_nsec == file->nanoseconds)
+        return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: the file was changed while it was read: it had %lld bytes and has %lld now",
+        file->path, (long long)file->bytes, (long long)now.st_size);
+}
+
+/* ---- finding an array ---- */
+
+/* Whether every step of "a/b" is there. */
+static int exists(hid_t file, const char *name) {
+    char step[64];
+    for (size_t n = 1; n <= strlen(name); n++) {
+        if (name[n] != '/' && name[n] != '\0') continue;
+        snprintf(step, sizeof step, "%.*s", (int)n, name);
+        if (H5Lexists(file, step, H5P_DEFAULT) <= 0) return 0;
+    }
+    return 1;
+}
+
+/* Whether it is a dataset: a group may be called "x" too. */
+static int is_dataset(hid_t file, const char *name) {
+    hid_t object = exists(file, name) ? H5Oopen(file, name, H5P_DEFAULT) : -1;
+    int is_one = object >= 0 && H5Iget_type(object) == H5I_DATASET;
+    if (object >= 0) H5Oclose(object);
+    H5Eclear2(H5E_DEFAULT);
+    return is_one;
+}
+
+static Status find_name(
+    const Hdf5File *file, const char *const *names, const char *what, const char **found) {
+    char list[256] = "";
+    *found = NULL;
+    for (int i = 0; names[i] != NULL; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s/%s", i == 0 ? "" : ", ", names[i]);
+        if (!is_dataset(file->id, names[i])) continue;
+        if (*found != NULL)
+            return FAIL(STATUS_DATA, "%s: has /%s and /%s; keep one of them as the %s", file->path,
+                *found, names[i], what);
+        *found = names[i];
+    }
+    if (*found != NULL) return STATUS_OK;
+    return FAIL(STATUS_MISSING, "%s: has no %s; looked for %s", file->path, what, list);
+}
+
+/* ---- what an array is ---- */
+
+static Status read_type(Hdf5Array *array) {
+    hid_t type = H5Dget_type(array->id);
+    if (type < 0) return hdf5_fail(STATUS_DATA, array->where, "no type");
+    array->type_class = H5Tget_class(type);
+    size_t bytes = H5Tget_size(type);
+    array->is_signed = array->type_class == H5T_INTEGER ? H5Tget_sign(type) == H5T_SGN_2 : 1;
+    H5Tclose(type);
+    array->item_bytes = bytes <= 8 ? (int)bytes : 0;
+    int is_number = array->type_class == H5T_INTEGER || array->type_class == H5T_FLOAT;
+    if (is_number && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8)) return STATUS_OK;
+    return FAIL(STATUS_DATA, "%s: its elements are no numbers of 1, 2, 4 or 8 bytes", array->where);
+}
+
+static Status read_shape(Hdf5Array *array) {
+    hsize_t sizes[H5S_MAX_RANK];
+    hid_t space = H5Dget_space(array->id);
+    int is_simple = space >= 0 && H5Sget_simple_extent_type(space) == H5S_SIMPLE;
+    int dimensions = is_simple ? H5Sget_simple_extent_dims(space, sizes, NULL) : -1;
+    if (space >= 0) H5Sclose(space);
+    if (dimensions < 1 || dimensions > ARRAY_DIMENSIONS_MAX)
+        return FAIL(STATUS_DATA, "%s: has no shape, or one of more than %d dimensions",
+            array->where, ARRAY_DIMENSIONS_MAX);
+    array->shape.dimension_count = dimensions;
+    for (int i = 0; i < dimensions; i++) {
+        if (sizes[i] < 1 || sizes[i] > INT32_MAX)
+            return FAIL(STATUS_DATA, "%s: size %llu of dimension %d found, 1 to %d expected",
+                array->where, (unsigned long long)sizes[i], i, INT32_MAX);
+        array->shape.size[i] = (int64_t)sizes[i];
+    }
+    return STATUS_OK;
+}
+
+typedef struct Storage {
+    int is_chunked, is_packed;
+    double chunk_bytes, chunk_count;  /* of the whole array; chunked only */
+    double slab_bytes;                /* all chunks that one row lies in */
+    double promised, stored, on_disk; /* bytes */
+} Storage;
+
+static void measure_chunks(const Hdf5Array *array, hid_t creation, Storage *storage) {
+    hsize_t sizes[ARRAY_DIMENSIONS_MAX] = {0};
+    int dimensions = H5Pget_chunk(creation, ARRAY_DIMENSIONS_MAX, sizes);
+    storage->chunk_bytes = array->item_bytes;
+    storage->chunk_count = 1;
+    for (int i = 0; i < dimensions && i < array->shape.dimension_count; i++) {
+        hsize_t size = (hsize_t)array->shape.size[i];
+        storage->chunk_bytes *= (double)sizes[i];
+        storage->chunk_count *= (double)((size + sizes[i] - 1) / sizes[i]);
+    }
+    double rows = (double)(((hsize_t)array->shape.size[0] + sizes[0] - 1) / sizes[0]);
+    storage->slab_bytes = storage->chunk_bytes * (storage->chunk_count / rows);
+}
+
+static Status measure_storage(const Hdf5Array *array, const Hdf5File *file, Storage *storage) {
+    hid_t creation = H5Dget_create_plist(array->id);
+    *storage = (Storage){.is_chunked = 0};
+    if (creation < 0) return hdf5_fail(STATUS_DATA, array->where, "no description of its storage");
+    *storage = (Storage){.is_chunked = H5Pget_layout(creation) == H5D_CHUNKED,
+        .promised = array->item_bytes,
+        .stored = (double)H5Dget_storage_size(array->id),
+        .on_disk = (double)file->bytes};
+    for (int i = 0; i < array->shape.dimension_count; i++)
+        storage->promised *= (double)array->shape.size[i];
+    for (int i = 0; i < H5Pget_nfilters(creation); i++) {
+        unsigned flags = 0;
+        size_t values = 0;
+        storage->is_packed |= H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL, 0, NULL,
+                                  NULL) == H5Z_FILTER_DEFLATE;
+    }
+    if (storage->is_chunked) measure_chunks(array, creation, storage);
+    H5Pclose(creation);
+    return STATUS_OK;
+}
+
+static Status check_chunks(const Hdf5Array *array, const Storage *storage) {
+    hsize_t count = 0;
+    hid_t space = H5Dget_space(array->id);
+    int failed = space < 0 || H5Dget_num_chunks(array->id, space, &count) < 0;
+    if (space >= 0) H5Sclose(space);
+    if (failed) return hdf5_fail_read(array->where, "cannot count its chunks");
+    if (storage->chunk_bytes > CHUNK_BYTES_MAX)
+        return FAIL(STATUS_DATA,
+            "%s: its chunks have %.0f bytes, at most %d expected; store a few samples in each",
+            array->where, storage->chunk_bytes, CHUNK_BYTES_MAX);
+    if ((double)count == storage->chunk_count) return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: only %llu of its %.0f chunks were ever written; was its writer stopped?", array->where,
+        (unsigned long long)count, storage->chunk_count);
+}
+
+static Status check_storage(const Hdf5Array *array, const Storage *storage) {
+    double most =
+        storage->is_packed ? storage->stored * BYTE_FILE_DEFLATE_FACTOR_MAX : storage->stored;
+    char text[ARRAY_TEXT_BYTES];
+    if (storage->promised <= most && storage->stored <= storage->on_disk)
+        return storage->is_chunked ? check_chunks(array, storage) : STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: its shape %s promises %.0f bytes, but only %.0f are stored in this file of %.0f%s",
+        array->where, array_shape_print(&array->shape, text), storage->promised, storage->stored,
+        storage->on_disk, storage->is_packed ? ", too few for gzip" : "");
+}
+
+/* Samples are asked for in ascending order, so each chunk is unpacked once for a batch if those of
+ * one row of samples fit. */
+static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name, double slab) {
+    double bytes = 2 * slab < CACHE_BYTES_MIN   ? CACHE_BYTES_MIN
+                   : 2 * slab > CACHE_BYTES_MAX ? CACHE_BYTES_MAX
+                                                : 2 * slab;
+    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+    H5Dclose(array->id);
+    array->id = -1;
+    if (access >= 0 && H5Pset_chunk_cache(access, CACHE_SLOTS, (size_t)bytes, 1.0) >= 0)
+        array->id = H5Dopen2(file->id, name, access);
+    if (access >= 0) H5Pclose(access);
+    return array->id < 0 ? hdf5_fail_read(array->where, "cannot open") : STATUS_OK;
+}
+
+Status hdf5_array_open(
+    Hdf5Array *array, const Hdf5File *file, const char *const *names, const char *what) {
+    const char *name = NULL;
+    Storage storage;
+    *array = (Hdf5Array){.id = -1};
+    TRY(find_name(file, names, what, &name));
+    snprintf(array->where, sizeof array->where, "%s: /%s", file->path, name);
+    array->id = H5Dopen2(file->id, name, H5P_DEFAULT);
+    if (array->id < 0) return hdf5_fail_read(array->where, "cannot open");
+    TRY(read_type(array));
+    TRY(read_shape(array));
+    TRY(measure_storage(array, file, &storage));
+    TRY(check_storage(array, &storage));
+    return storage.is_chunked ? set_cache(array, file, name, storage.slab_bytes) : STATUS_OK;
+}
+
+void hdf5_array_close(Hdf5Array *array) {
+    if (array->id >= 0) H5Dclose(array->id);
+    array->id = -1;
+}
+
+/* ---- reading ---- */
+
+Status hdf5_array_read(
+    const Hdf5Array *array, int64_t first, int64_t count, hid_t memory_type, void *items) {
+    hsize_t start[ARRAY_DIMENSIONS_MAX] = {(hsize_t)first}, size[ARRAY_DIMENSIONS_MAX];
+    int dimensions = array->shape.dimension_count;
+    REQUIRE(first >= 0 && count >= 1 && first + count <= array->shape.size[0]);
+    for (int i = 0; i < dimensions; i++) size[i] = (hsize_t)array->shape.size[i];
+    size[0] = (hsize_t)count;
+    hid_t in_file = H5Dget_space(array->id), in_memory = H5Screate_simple(dimensions, size, NULL);
+    int failed = in_file < 0 || in_memory < 0 || status_fault_is_due() ||
+                 H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, size, NULL) < 0 ||
+                 H5Dread(array->id, memory_type, in_memory, in_file, H5P_DEFAULT, items) < 0;
+    if (in_file >= 0) H5Sclose(in_file);
+    if (in_memory >= 0) H5Sclose(in_memory);
+    if (!failed) return STATUS_OK;
+    char what[64];
+    snprintf(what, sizeof what, "cannot read samples %lld to %lld", (long long)first,
+        (long long)(first + count - 1));
+    return hdf5_fail_read(array->where, what);
+}

@@ -1,0 +1,50 @@
+/* hdf5_array.h - one array of an HDF5 data file, opened and checked, read in ranges of rows. The
+ * caller holds an HDF5_SECTION around every call. */
+#ifndef IO_HDF5_ARRAY_H
+#define IO_HDF5_ARRAY_H
+
+#include "io/array_set.h"
+#include "io/hdf5_private.h"
+
+enum { HDF5_WHERE_BYTES = 4608 };
+
+/* An HDF5 file of data, open for reading. */
+typedef struct Hdf5File {
+    hid_t id; /* negative: not open */
+    char path[CHECKPOINT_PATH_BYTES];
+    int64_t bytes; /* its length, and when it was written, as it was opened */
+    int64_t seconds, nanoseconds;
+} Hdf5File;
+
+typedef struct Hdf5Array {
+    hid_t id;                     /* negative: not open */
+    char where[HDF5_WHERE_BYTES]; /* "FILE: /train/images": begins messages */
+    H5T_class_t type_class;
+    int item_bytes, is_signed;
+    ArrayShape shape;
+} Hdf5Array;
+
+/* Local. Open `path` for reading without locks, and check what is in it (hdf5_check_content; the
+ * filters deflate, shuffle and fletcher32 are allowed). The caller closes with hdf5_file_close,
+ * also after a failure. Fails with STATUS_MISSING, STATUS_DATA, STATUS_IO. */
+MUST_CHECK Status hdf5_file_open(Hdf5File *file, const char *path);
+void hdf5_file_close(Hdf5File *file);
+
+/* Local. Check that the file on the disk is as it was when it was opened: HDF5 itself reads zeros
+ * where a file has been cut. Fails with STATUS_DATA, STATUS_IO. */
+MUST_CHECK Status hdf5_file_check_unchanged(const Hdf5File *file);
+
+/* Local. Open the one array among `names`, ended by NULL, that is there, and check that all of it
+ * is stored: what its shape promises is what the file holds, or what deflate can make of it. `what`
+ * says what is looked for. The caller closes with hdf5_array_close, also after a failure. Fails
+ * with STATUS_MISSING (no such name), STATUS_DATA. */
+MUST_CHECK Status hdf5_array_open(
+    Hdf5Array *array, const Hdf5File *file, const char *const *names, const char *what);
+void hdf5_array_close(Hdf5Array *array);
+
+/* Local. Read rows [first, first + count) of the first dimension as items of `memory_type`. Fails
+ * with STATUS_IO, STATUS_DATA. */
+MUST_CHECK Status hdf5_array_read(
+    const Hdf5Array *array, int64_t first, int64_t count, hid_t memory_type, void *items);
+
+#endif

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# The same set in every format that can hold it gives the same model, on any number of ranks and threads;
+# and a set that stays in its file and breaks in the middle of training ends all ranks with one message.
+. "$(dirname "$0")/lib.sh"
+python=${PYTHON:-python3}
+[ -x /usr/bin/python3 ] && python=/usr/bin/python3 # the one that Debian's packages are for
+"$python" -c 'import h5py, numpy' 2>/dev/null || skip "no python3 with h5py and numpy"
+"$python" "$source_folder/tests/whole/make_sets.py" "$folder/sets" || fail "make_sets.py"
+
+cat >"$folder/grey.yaml" <<'YAML'
+data: {format: idx, valid_split: 0.1, normalize: {mean: 0.4, std: 0.3}}
+model: {input: [1, 9, 11], layers: [flatten, linear: {out: 20}, batch_norm, relu, linear: {out: 7}]}
+optimizer: {lr: 0.1, momentum: 0.9}
+train: {epochs: 3, batch_size: 32, microbatch: 8}
+YAML
+sed "s/\[1, 9, 11\]/[3, 32, 32]/; s/out: 7/out: 10/" "$folder/grey.yaml" >"$folder/coloured.yaml"
+
+# train_on JOB SET FORMAT RANKS THREADS: into the folder $run.
+train_on() {
+    run=$folder/run-$1-${2//\//-}-$4-$5
+    expect 0 ranks "$4" train "$folder/$1.yaml" --out "$run" --threads "$5" --progress none \
+        --set "data.path=$folder/sets/$2" --set "data.format=$3"
+}
+# same_model RUN RUN: the same bits, and the same losses; the files differ in the job they hold.
+same_model() {
+    checks=$((checks + 1))
+    h5diff "$1/latest.h5" "$2/latest.h5" /model >"$folder/out" || fail "the models of $1 and $2 differ"
+    losses "$1" >"$folder/a"
+    losses "$2" >"$folder/b"
+    expect_same "$folder/a" "$folder/b"
+}
+
+train_on grey idx idx 1 1
+grey=$run
+for shape in "1 1" "3 1" "1 2" "3 2"; do
+    for set in npy npy-nhwc npy-float; do
+        # shellcheck disable=SC2086
+        train_on grey $set npy $shape
+        same_model "$grey" "$run"
+    done
+    for set in hdf5.h5 hdf5-nhwc.h5 hdf5-float.h5; do
+        # shellcheck disable=SC2086
+        train_on grey $set hdf5 $shape
+        same_model "$grey" "$run"
+    done
+done
+train_on coloured cifar cifar 1 1
+coloured=$run
+for case in "cifar cifar 3 2" "cifar-npy npy 1 2" "cifar-npy npy 3 1" "cifar.h5 hdf5 1 1" "cifar.h5 hdf5 3 2"; do
+    # shellcheck disable=SC2086
+    train_on coloured $case
+    same_model "$coloured" "$run"
+done
+# CIFAR-100 has more classes, so another model; but it is read, on any number of ranks, as the same bits.
+sed 's/out: 10/out: 100/' "$folder/coloured.yaml" >"$folder/hundred.yaml"
+train_on hundred cifar100 cifar 1 1
+hundred=$run
+train_on hundred cifar100 cifar 3 1
+same_model "$hundred" "$run"
+
+# Stopped in the middle of an epoch and continued on other ranks: the same file.
+stopped=$folder/stopped
+hdf5=(--set "data.path=$folder/sets/hdf5.h5" --set data.format=hdf5 --progress none)
+expect 75 ranks 2 train "$folder/grey.yaml" --out "$stopped" --stop-after 7 "${hdf5[@]}"
+expect 0 ranks 3 train "$folder/grey.yaml" --out "$stopped" --resume "${hdf5[@]}"
+expect_same "$stopped/latest.h5" "$folder/run-grey-hdf5.h5-1-1/latest.h5"
+expect 0 ranks 2 eval "$stopped/latest.h5"
+
+# A file cut, or written into, while training reads it.
+long=(--set train.epochs=100000 --set checkpoint.every_epochs=0 "${hdf5[@]}")
+has_begun() { grep -q '"epoch": 3,' "$folder/broken/metrics.jsonl"; }
+break_while_training() {
+    local code=0
+    rm -rf "$folder/broken"
+    cp "$folder/sets/hdf5.h5" "$folder/whole.h5"
+    start 3 train "$folder/grey.yaml" --out "$folder/broken" "${long[@]}"
+    wait_until has_begun
+    "$@"
+    wait "$started" || code=$?
+    cp "$folder/whole.h5" "$folder/sets/hdf5.h5"
+    cp "$folder/started" "$folder/err"
+    checks=$((checks + 1))
+    [ "$code" = 65 ] || { cat "$folder/err"; fail "exit code $code instead of 65: $*"; }
+    expect_text "the file was changed while it was read"
+}
+break_while_training truncate -s 9000 "$folder/sets/hdf5.h5"
+break_while_training touch "$folder/sets/hdf5.h5"
+
+# A sample that no fingerprint looks at is damaged: found when it is read, by its checksum.
+damage() {
+    "$python" - "$folder/sets/hdf5-float.h5" <<'PYTHON'
+import sys, h5py
+with h5py.File(sys.argv[1]) as file:
+    chunk = file["images"].id.get_chunk_info(23)
+with open(sys.argv[1], "r+b") as file:
+    file.seek(chunk.byte_offset + 100)
+    file.write(b"\x55\xaa")
+PYTHON
+}
+damage
+expect 65 ranks 3 train "$folder/grey.yaml" --out "$folder/damaged" --progress none \
+    --set "data.path=$folder/sets/hdf5-float.h5" --set data.format=hdf5
+expect_text "hdf5-float.h5: /images: cannot read samples"
+[ "$(wc -l <"$folder/err")" -le 12 ] || { cat "$folder/err"; fail "more than one message"; }
+
+# Every read of one rank fails in turn, also on the thread that reads ahead: never a hang.
+failures=0
+for point in $(seq 40 9 260); do
+    code=0
+    rm -rf "$folder/fault"
+    LOCKSTEP_FAULT=$point@1 ranks 2 train "$folder/grey.yaml" --out "$folder/fault" "${hdf5[@]}" \
+        >"$folder/out" 2>"$folder/err" || code=$?
+    checks=$((checks + 1))
+    case $code in
+    0) ;;
+    65 | 71 | 73 | 74)
+        failures=$((failures + 1))
+        grep -q '^lockstep: rank 1: ' "$folder/err" || { cat "$folder/err"; fail "point $point: no message"; }
+        ;;
+    *) cat "$folder/err"; fail "point $point: exit code $code" ;;
+    esac
+done
+[ "$failures" -ge 5 ] || fail "only $failures points failed"
+passed
