@@ -10,6 +10,8 @@ import os
 import numpy as np
 import torch
 
+from resolved_job import JobRefused
+
 # What a data section may hold beside format, path, normalize and resize, and which values change nothing.
 WITHOUT_EFFECT = {
     "pad": (None, 0), "center_crop": (None, []), "standardize": ("none",),
@@ -17,16 +19,12 @@ WITHOUT_EFFECT = {
 }
 
 
-class NotHere(Exception):
-    """Data that is missing, or that this script cannot make ready."""
-
-
 def read_bytes(path, header):
     for name, opened in ((path, open), (path + ".gz", gzip.open)):
         if os.path.exists(name):
             with opened(name, "rb") as file:
                 return np.frombuffer(file.read(), np.uint8)[header:]
-    raise NotHere("no file %s" % path)
+    raise JobRefused("no file %s" % path)
 
 
 def read_idx(folder, split):
@@ -43,7 +41,7 @@ def read_cifar(folder, split):
         found = glob.glob(os.path.join(glob.escape(folder), "data_batch_?.bin*"))
         names = sorted({os.path.basename(path).replace(".gz", "") for path in found})
     if not names:
-        raise NotHere("no file data_batch_1.bin in %s" % folder)
+        raise JobRefused("no file data_batch_1.bin in %s" % folder)
     records = [read_bytes(os.path.join(folder, name), 0).reshape(-1, 3073) for name in names]
     records = np.concatenate(records)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
@@ -62,10 +60,10 @@ def read_set(job, split):
     data = job["data"]
     for key, harmless in WITHOUT_EFFECT.items():
         if data.get(key) not in harmless and key in data:
-            raise NotHere("torch_data.py does not know data.%s: %s" % (key, data[key]))
+            raise JobRefused("torch_data.py does not know data.%s: %s" % (key, data[key]))
     readers = {"idx": read_idx, "cifar": read_cifar}
     if data["format"] not in readers:
-        raise NotHere("torch_data.py does not read the format %s" % data["format"])
+        raise JobRefused("torch_data.py does not read the format %s" % data["format"])
     images, labels = readers[data["format"]](data["path"], split)
     if data.get("resize") and list(images.shape[2:]) != list(data["resize"]):
         images = resize(images, data["resize"])

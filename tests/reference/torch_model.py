@@ -6,28 +6,13 @@ whole batch: in training the twin of a job whose `sync` is not global learns som
 
 Works with PyTorch 1.13 and later.
 """
-import subprocess
 from collections import OrderedDict
 
 import torch
-import yaml
 from torch import nn
 from torch.nn import functional as F
 
-
-class JobRefused(Exception):
-    """What the program says of a job that it does not take."""
-
-
-def read_job(lockstep, path, sets=()):
-    """The resolved job of a file, with `sets` ("a.b=value") in place of what it says."""
-    command = [lockstep, "config", path]
-    for assignment in sets:
-        command += ["--set", assignment]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise JobRefused(result.stderr.strip())
-    return yaml.safe_load(result.stdout)
+from resolved_job import JobRefused
 
 
 # ---- layers: functions of the layer's options and the shape of one sample before it ----
