@@ -165,7 +165,8 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(all_finite)                                                                              \
     ENTRY(load_bytes)                                                                              \
     ENTRY(sgd)                                                                                     \
-    ENTRY(adam)
+    ENTRY(adam)                                                                                    \
+    ENTRY(fma_peak)
 
 /* The symbol of the widest compilation's `name`. */
 #define KERNEL_OF_WIDEST(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDEST)
