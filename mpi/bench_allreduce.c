@@ -1,20 +1,16 @@
-/* bench_exchange.c - how long ranks need to meet, to combine a record, and to sum gradients and
- * update parameters; the last beside MPI_Allreduce with the whole update on every rank.
- *
- * mpirun -n N bench_exchange: one line per figure, the median of repeated runs. */
+/* bench_allreduce.c - see bench_allreduce.h. */
+#include "mpi/bench_allreduce.h"
 #include "mpi/exchange.h"
 #include "src/memory.h"
-#include "src/network.h"
-#include "tests/support/plain_kernels.h"
 #include <mpi.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { REPEATS = 15, RECORD_LENGTH = 1025 };
+enum { RECORD_LENGTH = 1025, RECORD_BYTES = RECORD_LENGTH * sizeof(double), DETAIL_BYTES = 64 };
 
 typedef struct Bench {
     Comm *comm;
+    const Kernels *kernels;
+    const BenchOptions *options;
     Batch batch; /* two microbatches per rank */
     double *record, *total;
     Exchange *exchange;
@@ -73,11 +69,6 @@ static void exchange_by_mpi(Bench *bench) {
     bench->slice_begin = begin;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* What backward does to the caches: gradients are new in every step, made by their own rank. */
 static void write_gradients(Bench *bench) {
     float *const *blocks = exchange_gradients(bench->exchange);
@@ -87,43 +78,97 @@ static void write_gradients(Bench *bench) {
 
 typedef void Work(Bench *bench);
 
-/* Median over REPEATS of the seconds of one of `count` calls, the slowest rank's; `prepare`, where
- * it is not NULL, comes before each call and is not counted. */
-static double median_seconds(Bench *bench, Work *prepare, Work *work, int count) {
-    double seconds[REPEATS];
-    work(bench);
-    for (int r = 0; r < REPEATS; r++) {
-        double sum = 0;
-        for (int done = 0; done < count;) {
-            int calls = prepare != NULL ? 1 : count;
-            if (prepare != NULL) prepare(bench);
-            comm_barrier(bench->comm);
-            double began = MPI_Wtime();
-            for (int i = 0; i < calls; i++) work(bench);
-            sum += MPI_Wtime() - began;
-            done += calls;
-        }
-        seconds[r] = comm_max(bench->comm, sum / count);
+/* The median of the seconds of one of `count` calls, the slowest rank's; `prepare`, where it is not
+ * NULL, comes before each call and is not counted. */
+static double measure(Bench *bench, Work *prepare, Work *work, int count) {
+    int batch = prepare != NULL ? 1 : count; /* calls between two looks at the clock */
+    double sum = 0;
+    for (int done = 0; done < count; done += batch) {
+        if (prepare != NULL) prepare(bench);
+        comm_barrier(bench->comm);
+        double began = MPI_Wtime();
+        for (int i = 0; i < batch; i++) work(bench);
+        sum += MPI_Wtime() - began;
     }
-    qsort(seconds, REPEATS, sizeof *seconds, compare);
-    return seconds[REPEATS / 2];
+    return comm_max(bench->comm, sum / count);
 }
 
-static void report(Bench *bench, const char *what, double factor, const char *unit, int count,
-    Work *prepare, Work *ours, Work *by_mpi) {
-    double own = median_seconds(bench, prepare, ours, count);
-    double mpi = median_seconds(bench, prepare, by_mpi, count);
-    if (comm_is_root(bench->comm))
-        printf(
-            "%-34s %9.3f %s   MPI alone %9.3f %s\n", what, own * factor, unit, mpi * factor, unit);
+/* One comparison: this program's way and MPI's for the same task. */
+typedef struct Comparison {
+    const char *name, *detail;
+    const char *name_of_mpi;
+    int count; /* calls of one measurement */
+    Work *prepare, *work, *work_by_mpi;
+} Comparison;
+
+/* Both ways take turns. */
+static void compare(Bench *bench, const Comparison *comparison) {
+    double ours[BENCH_REPEATS_MAX], by_mpi[BENCH_REPEATS_MAX];
+    int repeats = bench->options->repeats, count = comparison->count;
+    measure(bench, comparison->prepare, comparison->work, 1);
+    measure(bench, comparison->prepare, comparison->work_by_mpi, 1);
+    for (int r = 0; r < repeats; r++) {
+        ours[r] = measure(bench, comparison->prepare, comparison->work, count);
+        by_mpi[r] = measure(bench, comparison->prepare, comparison->work_by_mpi, count);
+    }
+    double seconds = bench_median(ours, repeats), mpi_seconds = bench_median(by_mpi, repeats);
+    BenchFigure figures[2] = {{.name = comparison->name,
+                                  .detail = comparison->detail,
+                                  .value = seconds * 1e6,
+                                  .unit = "us",
+                                  .share = seconds / mpi_seconds,
+                                  .share_of = comparison->name_of_mpi},
+        {.name = comparison->name_of_mpi,
+            .detail = comparison->detail,
+            .value = mpi_seconds * 1e6,
+            .unit = "us"}};
+    if (!comm_is_root(bench->comm)) return;
+    bench_print(&figures[0], bench->options);
+    bench_print(&figures[1], bench->options);
 }
 
-static Status bench_exchange(Bench *bench, int mebibytes) {
+/* ---- what is compared ---- */
+
+static void compare_small(Bench *bench) {
+    char detail[DETAIL_BYTES], length[DETAIL_BYTES];
+    snprintf(detail, sizeof detail, "%d ranks on %d nodes", comm_size(bench->comm),
+        comm_node_count(bench->comm));
+    snprintf(length, sizeof length, "%d bytes, two records of a rank", (int)RECORD_BYTES);
+    compare(bench, &(Comparison){.name = "node barrier",
+                       .detail = detail,
+                       .name_of_mpi = "MPI_Barrier",
+                       .count = 500,
+                       .work = meet,
+                       .work_by_mpi = meet_by_mpi});
+    compare(bench, &(Comparison){.name = "records",
+                       .detail = length,
+                       .name_of_mpi = "MPI_Allreduce",
+                       .count = 200,
+                       .work = combine,
+                       .work_by_mpi = combine_by_mpi});
+}
+
+static void compare_exchanges(Bench *bench, int mebibytes) {
+    char detail[DETAIL_BYTES];
+    snprintf(detail, sizeof detail, "%d MiB of gradients, SGD with momentum", mebibytes);
+    Comparison comparison = {.name = "exchange and update",
+        .detail = detail,
+        .name_of_mpi = "MPI_Allreduce and update",
+        .count = mebibytes > 8 ? 2 : 20,
+        .prepare = write_gradients,
+        .work = exchange,
+        .work_by_mpi = exchange_by_mpi};
+    compare(bench, &comparison);
+    comparison.name = "the same, clipped";
+    comparison.work = exchange_clipped;
+    compare(bench, &comparison);
+}
+
+static Status compare_gradients(Bench *bench, int mebibytes) {
     size_t count;
-    char what[64];
     bench->floats = (size_t)mebibytes << 18;
     Status status = exchange_create(
-        &bench->exchange, bench->comm, plain_kernels(), bench->floats, &bench->batch);
+        &bench->exchange, bench->comm, bench->kernels, bench->floats, &bench->batch);
     if (status == STATUS_OK) status = MEMORY_ALLOCATE(&bench->momentum, bench->floats, "momentum");
     if (status == STATUS_OK) status = MEMORY_ALLOCATE(&bench->gradient, bench->floats, "gradient");
     if (status == STATUS_OK)
@@ -131,11 +176,7 @@ static Status bench_exchange(Bench *bench, int mebibytes) {
     status = comm_agree(bench->comm, status);
     if (status == STATUS_OK) {
         exchange_slice(bench->exchange, &bench->slice_begin, &count);
-        int calls = mebibytes > 8 ? 2 : 20;
-        snprintf(what, sizeof what, "exchange of %d MiB", mebibytes);
-        report(bench, what, 1e3, "ms", calls, write_gradients, exchange, exchange_by_mpi);
-        snprintf(what, sizeof what, "exchange of %d MiB, clipped", mebibytes);
-        report(bench, what, 1e3, "ms", calls, write_gradients, exchange_clipped, exchange_by_mpi);
+        compare_exchanges(bench, mebibytes);
     }
     exchange_free(bench->exchange);
     memory_free(bench->momentum);
@@ -146,27 +187,22 @@ static Status bench_exchange(Bench *bench, int mebibytes) {
     return status;
 }
 
-static Status run(Bench *bench) {
-    int size = comm_size(bench->comm);
-    batch_plan(&bench->batch, 2 * size, 1, comm_position(bench->comm), size);
+static Status allocate_records(Bench *bench) {
     TRY(MEMORY_ALLOCATE(&bench->record, (size_t)2 * RECORD_LENGTH, "records"));
-    TRY(MEMORY_ALLOCATE(&bench->total, (size_t)RECORD_LENGTH, "total"));
-    if (comm_is_root(bench->comm))
-        printf("%s, %d ranks on %d nodes\n", comm_library_version(), size,
-            comm_node_count(bench->comm));
-    report(bench, "barrier", 1e6, "us", 500, NULL, meet, meet_by_mpi);
-    report(bench, "combine records of 1025", 1e6, "us", 200, NULL, combine, combine_by_mpi);
-    TRY(bench_exchange(bench, 2));
-    return bench_exchange(bench, 32);
+    return MEMORY_ALLOCATE(&bench->total, (size_t)RECORD_LENGTH, "total");
 }
 
-int main(int argc, char **argv) {
-    Bench bench = {0};
-    Status status = comm_start(&bench.comm, &argc, &argv);
-    if (status == STATUS_OK) status = run(&bench);
-    if (status != STATUS_OK) fprintf(stderr, "bench_exchange: %s\n", status_message());
+Status bench_allreduce(Comm *comm, const Kernels *kernels, const BenchOptions *options) {
+    Bench bench = {.comm = comm, .kernels = kernels, .options = options};
+    int size = comm_size(comm);
+    batch_plan(&bench.batch, 2 * size, 1, comm_position(comm), size);
+    Status status = comm_agree(comm, allocate_records(&bench));
+    if (status == STATUS_OK) {
+        compare_small(&bench);
+        status = compare_gradients(&bench, 2);
+    }
+    if (status == STATUS_OK) status = compare_gradients(&bench, 32);
     memory_free(bench.record);
     memory_free(bench.total);
-    comm_finish(bench.comm);
-    return status_exit_code(status);
+    return status;
 }
