@@ -5,11 +5,11 @@
         [--rounds 5] [--epochs 3] [--samples N] [--core 0]
 
 It pins itself, and with it what it starts, to the core. Network, batch size, loss and optimizer are the job's; the
-samples are random, neither shuffled nor augmented, and in memory. Both sides time whole epochs of training steps, the
-first epoch left out, in a fresh process for each run. The runs alternate, so that a busy machine slows down both;
-printed are medians and their ratio, and the largest memory that either process held at once. PyTorch runs in the
-fastest of its settings, found by short runs before. Both keep their samples in memory, Lockstep as bytes, PyTorch as the
-normalised tensor. A PyTorch that a distribution built without a fast BLAS is no measure: use that of pytorch.org.
+samples are random, neither shuffled nor augmented, and in memory: Lockstep's as bytes, PyTorch's as the normalised
+tensor. Both sides time whole epochs of training steps, the first epoch left out, in a fresh process for each run. The
+runs alternate, so that a busy machine slows down both; printed are medians and their ratio, and the most memory that
+either process held. PyTorch runs in the fastest of its settings, found by short runs before. A PyTorch that a
+distribution built without a fast BLAS is no measure: use that of pytorch.org.
 """
 import argparse
 import importlib.metadata

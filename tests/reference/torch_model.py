@@ -1,8 +1,8 @@
 """The PyTorch twin of a job: its network, loss and optimizer.
 
-The job is the resolved one that `lockstep config JOB.yaml` prints, or that a checkpoint holds. The twin's state_dict has
-the names and shapes of a checkpoint's /model, so load_state_dict(..., strict=True) takes it. Batch norm is that of the
-whole batch: in training the twin of a job whose `sync` is not global learns something else.
+The job is the resolved one that `lockstep config JOB.yaml` prints, or that a checkpoint holds. The twin's state_dict
+has the names and shapes of a checkpoint's /model, so load_state_dict(..., strict=True) takes it. Batch norm is that of
+the whole batch: in training the twin of a job whose `sync` is not global learns something else.
 
 Works with PyTorch 1.13 and later.
 """

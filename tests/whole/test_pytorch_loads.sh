@@ -7,10 +7,30 @@ for python in python3 /usr/bin/python3; do
     "$python" -c 'import torch, h5py, yaml' 2>/dev/null && break
     python=
 done
+for layer in $(sed -nE 's/^LAYER\((.*)\)$/\1/p' "$source_folder/src/layers/registry.def"); do
+    checks=$((checks + 1))
+    grep -q "^    \"$layer\": " "$source_folder/tests/reference/torch_model.py" || fail "$layer has no twin in PyTorch"
+done
 [ -n "$python" ] || skip "no python3 with PyTorch, h5py and yaml (Debian: python3-torch python3-h5py python3-yaml)"
 
-for job in mnist-mlp-bn mnist-mlp-adam-bn; do
-    expect 0 ranks 2 train "$source_folder/jobs/$job.yaml" --set "data.path=$data" --set train.epochs=3 \
+# Convolutions of every option, and a layer with a name of its own.
+cat >"$folder/conv.yaml" <<'END'
+data: {format: idx, path: data, normalize: {mean: 0.1307, std: 0.3081}}
+model:
+  input: [1, 28, 28]
+  layers:
+    - conv2d: {out: 8, kernel: [3, 5], stride: 2, padding: [1, 2], bias: false, name: stem}
+    - batch_norm
+    - relu
+    - conv2d: {out: 8, kernel: 3, groups: 4, dilation: 2}
+    - relu
+    - flatten
+    - linear: {out: 10}
+optimizer: {name: adamw, lr: 0.002}
+END
+for path in "$source_folder/jobs/mnist-mlp-bn.yaml" "$source_folder/jobs/mnist-mlp-adam-bn.yaml" "$folder/conv.yaml"; do
+    job=$(basename "$path" .yaml)
+    expect 0 ranks 2 train "$path" --set "data.path=$data" --set train.epochs=3 \
         --out "$folder/$job" --progress none
     expect 0 ranks 2 eval "$folder/$job/latest.h5"
     cp "$folder/out" "$folder/eval"
