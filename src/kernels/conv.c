@@ -45,10 +45,14 @@ typedef struct Place {
     float *y; /* in the first output channel */
 } Place;
 
+/* The rows and columns from which every tap meets x. */
+typedef struct Inside {
+    int row_begin, row_end, column_begin, column_end;
+} Inside;
+
 typedef struct Tile {
     const KernelConv *conv;
-    int lanes;
-    size_t plane, row; /* floats of x from one channel, one row to the next */
+    size_t plane; /* floats of x from one channel to the next */
     const float *weight;
     const float *bias; /* at the first output channel; NULL: start from zero */
     Place places[VECTORS_MAX];
@@ -57,27 +61,50 @@ typedef struct Tile {
 
 static const float zeros[WIDTH];
 
-INLINE void conv_tile(const Tile *tile, const int rows, const int vectors) {
-    const KernelConv *conv = tile->conv;
-    const float *weight = tile->weight;
-    Vector sum[ROWS_MAX][VECTORS_MAX];
+/* The products of one tap and input channel: of `vectors` vectors and `rows` weights. */
+INLINE void add_products(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight, const Vector *term,
+    const int rows, const int vectors) {
     UNROLL
     for (int r = 0; r < rows; r++) {
-        Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
+        Vector factor = broadcast(weight[r]);
         UNROLL
-        for (int v = 0; v < vectors; v++) sum[r][v] = start;
+        for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
     }
+}
+
+/* All taps meet x: one index serves all vectors. */
+INLINE void add_inside(
+    const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows, const int vectors) {
+    const KernelConv *conv = tile->conv;
+    const float *weight = tile->weight, *x[VECTORS_MAX];
+    UNROLL
+    for (int v = 0; v < vectors; v++) x[v] = tile->places[v].x;
     for (int t = 0; t < conv->tap_count; t++) {
-        const KernelTap tap = conv->taps[t];
-        ptrdiff_t offset = (ptrdiff_t)tap.row * (ptrdiff_t)tile->row + tap.column * tile->lanes;
+        ptrdiff_t at = conv->taps[t].offset;
+        for (int i = 0; i < conv->in; i++, at += tile->plane, weight += rows) {
+            Vector term[VECTORS_MAX];
+            UNROLL
+            for (int v = 0; v < vectors; v++) term[v] = load(x[v] + at);
+            add_products(sum, weight, term, rows, vectors);
+        }
+    }
+}
+
+/* Some taps may lie outside x, where they read zeros. */
+INLINE void add_at_border(
+    const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows, const int vectors) {
+    const KernelConv *conv = tile->conv;
+    const float *weight = tile->weight;
+    for (int t = 0; t < conv->tap_count; t++) {
+        const KernelTap *tap = &conv->taps[t];
         const float *x[VECTORS_MAX];
         size_t step[VECTORS_MAX];
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const Place *place = &tile->places[v];
-            int inside = (unsigned)(place->row + tap.row) < (unsigned)conv->height &&
-                         (unsigned)(place->column + tap.column) < (unsigned)conv->width;
-            x[v] = inside ? place->x + offset : zeros;
+            int inside = (unsigned)(place->row + tap->row) < (unsigned)conv->height &&
+                         (unsigned)(place->column + tap->column) < (unsigned)conv->width;
+            x[v] = inside ? place->x + tap->offset : zeros;
             step[v] = inside ? tile->plane : 0;
         }
         for (int i = 0; i < conv->in; i++, weight += rows) {
@@ -87,31 +114,44 @@ INLINE void conv_tile(const Tile *tile, const int rows, const int vectors) {
                 term[v] = load(x[v]);
                 x[v] += step[v];
             }
-            UNROLL
-            for (int r = 0; r < rows; r++) {
-                Vector factor = broadcast(weight[r]);
-                UNROLL
-                for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
-            }
+            add_products(sum, weight, term, rows, vectors);
         }
     }
+}
+
+INLINE void conv_tile(const Tile *tile, const int inside, const int rows, const int vectors) {
+    Vector sum[ROWS_MAX][VECTORS_MAX];
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[r][v] = start;
+    }
+    if (inside)
+        add_inside(tile, sum, rows, vectors);
+    else
+        add_at_border(tile, sum, rows, vectors);
     UNROLL
     for (int v = 0; v < vectors; v++) {
         float *y = tile->places[v].y + tile->y_offset;
         UNROLL
-        for (int r = 0; r < rows; r++) store(y + r * conv->y_channel, sum[r][v]);
+        for (int r = 0; r < rows; r++) store(y + r * tile->conv->y_channel, sum[r][v]);
     }
 }
 
 #define MAKE_TILE(rows, vectors)                                                                   \
-    static void tile_##rows(const Tile *tile) {                                                    \
-        conv_tile(tile, rows, vectors);                                                            \
+    static void inside_##rows(const Tile *tile) {                                                  \
+        conv_tile(tile, 1, rows, vectors);                                                         \
+    }                                                                                              \
+    static void border_##rows(const Tile *tile) {                                                  \
+        conv_tile(tile, 0, rows, vectors);                                                         \
     }
 FOR_TILES(MAKE_TILE)
 
 typedef void ConvTile(const Tile *tile);
-static ConvTile *const tiles[ROWS_MAX + 1] = {
-    [8] = tile_8, [6] = tile_6, [4] = tile_4, [2] = tile_2, [1] = tile_1};
+#define TILE_TABLE(kind)                                                                           \
+    { [8] = kind##_8, [6] = kind##_6, [4] = kind##_4, [2] = kind##_2, [1] = kind##_1 }
+static ConvTile *const tiles[2][ROWS_MAX + 1] = {TILE_TABLE(border), TILE_TABLE(inside)};
 
 /* A walk over the vectors of results, row by row. The last of a row ends where the row ends. */
 typedef struct Walk {
@@ -154,31 +194,62 @@ static int64_t vectors_in_row(const KernelConv *conv, int lanes) {
     return ((int64_t)conv->columns * lanes + WIDTH - 1) / WIDTH;
 }
 
+static Inside find_inside(const KernelConv *conv) {
+    Inside inside = {.row_end = conv->height, .column_end = conv->width};
+    for (int t = 0; t < conv->tap_count; t++) {
+        const KernelTap *tap = &conv->taps[t];
+        if (-tap->row > inside.row_begin) inside.row_begin = -tap->row;
+        if (conv->height - tap->row < inside.row_end) inside.row_end = conv->height - tap->row;
+        if (-tap->column > inside.column_begin) inside.column_begin = -tap->column;
+        if (conv->width - tap->column < inside.column_end)
+            inside.column_end = conv->width - tap->column;
+    }
+    return inside;
+}
+
+/* The places of the next vectors; whether all their taps meet x. */
+static int next_places(Walk *walk, const Inside *inside, Place *places, int vectors) {
+    int all_inside = 1;
+    for (int v = 0; v < vectors; v++) {
+        places[v] = walk_next(walk);
+        all_inside &= places[v].row >= inside->row_begin && places[v].row < inside->row_end &&
+                      places[v].column >= inside->column_begin &&
+                      places[v].column < inside->column_end;
+    }
+    return all_inside;
+}
+
+/* The output channels [begin, end), whose tiles have the same number of vectors: for one tile's
+ * vectors after the other, so that their x stays in the L1 cache. */
+static void run_band(
+    Tile *tile, Walk walk, const float *packed, const float *bias, int begin, int end) {
+    const KernelConv *conv = tile->conv;
+    size_t weights_of_one = (size_t)conv->in * conv->tap_count;
+    int vectors = VECTORS_OF(next_rows(conv->out - begin));
+    int64_t count = vectors_in_row(conv, walk.lanes) * (walk.row_end - walk.row);
+    Inside inside = find_inside(conv);
+    for (int64_t at = 0; at < count; at += vectors) {
+        int is_inside = next_places(&walk, &inside, tile->places, vectors);
+        for (int channel = begin, rows; channel < end; channel += rows) {
+            rows = next_rows(conv->out - channel);
+            tile->weight = packed + channel * weights_of_one;
+            tile->bias = bias ? bias + channel : NULL;
+            tile->y_offset = channel * conv->y_channel;
+            tiles[is_inside][rows](tile);
+        }
+    }
+}
+
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
     float *y, int lanes, int row_begin, int row_end) {
-    Tile tile = {.conv = conv,
-        .lanes = lanes,
-        .row = (size_t)conv->width * lanes,
-        .plane = (size_t)conv->height * conv->width * lanes};
-    size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int64_t count = vectors_in_row(conv, lanes) * (row_end - row_begin);
-    /* All the output channels with as many vectors at a time make a band: their x stays in L1. */
-    for (int o = 0, rows; o < conv->out;) {
-        int band_end = o, vectors = VECTORS_OF(next_rows(conv->out - o));
-        while (band_end < conv->out && VECTORS_OF(next_rows(conv->out - band_end)) == vectors)
-            band_end += next_rows(conv->out - band_end);
-        Walk walk = {
-            .conv = conv, .x = x, .y = y, .lanes = lanes, .row_end = row_end, .row = row_begin};
-        for (int64_t at = 0; at < count; at += vectors) {
-            for (int v = 0; v < vectors; v++) tile.places[v] = walk_next(&walk);
-            for (int channel = o; channel < band_end; channel += rows) {
-                rows = next_rows(conv->out - channel);
-                tile.weight = packed + channel * weights_of_one;
-                tile.bias = bias ? bias + channel : NULL;
-                tile.y_offset = channel * conv->y_channel;
-                tiles[rows](&tile);
-            }
-        }
-        o = band_end;
+    Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes};
+    Walk walk = {
+        .conv = conv, .x = x, .y = y, .lanes = lanes, .row = row_begin, .row_end = row_end};
+    for (int o = 0, end; o < conv->out; o = end) {
+        int vectors = VECTORS_OF(next_rows(conv->out - o));
+        end = o + next_rows(conv->out - o);
+        while (end < conv->out && VECTORS_OF(next_rows(conv->out - end)) == vectors)
+            end += next_rows(conv->out - end);
+        run_band(&tile, walk, packed, bias, o, end);
     }
 }

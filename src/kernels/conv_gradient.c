@@ -14,18 +14,11 @@ enum { WEIGHTS_MAX = 3 };
 enum { ROWS_MAX = 4 };
 enum { BAND_BYTES = 16384 }; /* of dy in a band */
 
-/* One weight of a tile. */
-typedef struct Column {
-    const float *x; /* what its tap meets for result row 0, column 0 */
-    int row;        /* of the tap */
-    int begin, end; /* result columns in which it lies inside x */
-} Column;
-
 typedef struct Tile {
     const KernelConv *conv;
     int lanes;
-    const float *dy; /* at the tile's first output channel */
-    Column columns[WEIGHTS_MAX];
+    const float *dy;             /* at the tile's first output channel */
+    const float *x[WEIGHTS_MAX]; /* what each weight's tap meets for result row 0, column 0 */
     int row_begin, row_end;
     float *sums;    /* of earlier bands: [rows][weights][WIDTH] */
     int resumes;    /* start from them */
@@ -34,122 +27,60 @@ typedef struct Tile {
     size_t dweight_row;
 } Tile;
 
-static const float zeros[WIDTH];
-
-/* A stretch of a row in which every weight of the tile is either inside x or outside. */
-typedef struct Stretch {
-    const float *dy;
-    const float *x[WEIGHTS_MAX];
-    size_t x_step[WEIGHTS_MAX]; /* 0 where outside */
-    int vectors;                /* one after the other */
-} Stretch;
-
+/* The products of one vector of each channel's dy, masked, with one of each weight's x. */
 INLINE void add_products(Vector sum[ROWS_MAX][WEIGHTS_MAX], const float *dy, size_t dy_channel,
-    const float *const *x, size_t at, VectorInt mask, const int masked, const int rows,
-    const int weights) {
+    const float *const *x, size_t at, const VectorInt *mask, const int rows, const int weights) {
     Vector factor[WEIGHTS_MAX];
     UNROLL
     for (int c = 0; c < weights; c++) factor[c] = load(x[c] + at);
     UNROLL
     for (int r = 0; r < rows; r++) {
-        Vector term = load(dy + r * dy_channel + at);
-        if (masked) term = (Vector)((VectorInt)term & mask);
+        Vector term = load(dy + r * dy_channel);
+        if (mask) term = (Vector)((VectorInt)term & *mask);
         UNROLL
         for (int c = 0; c < weights; c++) sum[r][c] += term * factor[c];
     }
 }
 
-/* Whether all weights are inside is known for most stretches, and saves their steps. */
-INLINE void add_stretch(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Stretch *stretch,
-    size_t dy_channel, int all_inside, const int rows, const int weights) {
-    const float *x[WEIGHTS_MAX], *dy = stretch->dy;
-    UNROLL
-    for (int c = 0; c < weights; c++) x[c] = stretch->x[c];
-    if (all_inside) {
-        for (int v = 0; v < stretch->vectors; v++)
-            add_products(
-                sum, dy, dy_channel, x, (size_t)v * WIDTH, (VectorInt){0}, 0, rows, weights);
-        return;
-    }
-    for (int v = 0; v < stretch->vectors; v++, dy += WIDTH) {
-        add_products(sum, dy, dy_channel, x, 0, (VectorInt){0}, 0, rows, weights);
-        UNROLL
-        for (int c = 0; c < weights; c++) x[c] += stretch->x_step[c];
-    }
-}
-
-/* One row of results whose vectors hold several columns: all inside; the last vector ends where the
- * row ends, without what the one before had. */
-INLINE void add_packed_row(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const float *dy,
-    const float *const *x, const int rows, const int weights) {
+/* One row of results, `vectors` of which lie side by side in `pieces` pieces. */
+INLINE void add_row(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, int row, int pieces,
+    int vectors, const int rows, const int weights) {
     const KernelConv *conv = tile->conv;
-    int floats = conv->columns * tile->lanes, whole = floats / WIDTH * WIDTH, left = floats - whole;
-    for (int at = 0; at < whole; at += WIDTH)
-        add_products(sum, dy, conv->y_channel, x, at, (VectorInt){0}, 0, rows, weights);
+    const float *dy_piece = tile->dy + row * conv->y_row;
+    size_t x_row = (size_t)row * conv->row_step * conv->width * tile->lanes;
+    for (int piece = 0; piece < pieces; piece++) {
+        const float *dy = dy_piece + piece * conv->y_column;
+        size_t at = x_row + (size_t)piece * conv->column_step * tile->lanes;
+        for (int v = 0; v < vectors; v++, dy += WIDTH, at += WIDTH)
+            add_products(sum, dy, conv->y_channel, tile->x, at, NULL, rows, weights);
+    }
+    int floats = conv->columns * tile->lanes, left = floats % WIDTH;
     if (left == 0) return;
-    VectorInt mask = (VectorInt){COUNT_UP} >= (VectorInt){REPEAT(0)} + (WIDTH - left);
-    add_products(sum, dy, conv->y_channel, x, floats - WIDTH, mask, 1, rows, weights);
+    /* The last vector ends where the row ends, without what the one before had. */
+    VectorInt mask = (VectorInt){COUNT_UP} >= (VectorInt){REPEAT(WIDTH - left)};
+    add_products(sum, dy_piece + floats - WIDTH, conv->y_channel, tile->x, x_row + floats - WIDTH,
+        &mask, rows, weights);
 }
 
-/* From result column `column` on: how far the weights' being inside or outside does not change. */
-INLINE int stretch_end(const Tile *tile, int column, const int weights) {
-    int end = tile->conv->columns;
+/* Add up the lanes of all sums. */
+INLINE void finish_tile(
+    const Tile *tile, Vector sum[ROWS_MAX][WEIGHTS_MAX], const int rows, const int weights) {
     UNROLL
     for (int c = 0; c < weights; c++) {
-        const Column *weight = &tile->columns[c];
-        int change = column < weight->begin ? weight->begin : weight->end;
-        if (change > column && change < end) end = change;
-    }
-    return end;
-}
-
-INLINE void add_row(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, int row, const int rows,
-    const int weights) {
-    const KernelConv *conv = tile->conv;
-    size_t lanes = tile->lanes, x_row = (size_t)row * conv->row_step * conv->width * lanes;
-    const float *dy = tile->dy + row * conv->y_row;
-    int row_inside[WEIGHTS_MAX], all_rows_inside = 1;
-    UNROLL
-    for (int c = 0; c < weights; c++) {
-        row_inside[c] =
-            (unsigned)(row * conv->row_step + tile->columns[c].row) < (unsigned)conv->height;
-        all_rows_inside &= row_inside[c];
-    }
-    if (tile->lanes < WIDTH) {
-        const float *x[WEIGHTS_MAX];
+        float sums[ROWS_MAX];
+        Vector none = broadcast(0.0f);
+        sum_lanes_of_four(sum[0][c], rows > 1 ? sum[1][c] : none, rows > 2 ? sum[2][c] : none,
+            rows > 3 ? sum[3][c] : none, sums);
         UNROLL
-        for (int c = 0; c < weights; c++) x[c] = tile->columns[c].x + x_row;
-        if (all_rows_inside) add_packed_row(sum, tile, dy, x, rows, weights);
-        return;
-    }
-    for (int column = 0, end; column < conv->columns; column = end) {
-        end = stretch_end(tile, column, weights);
-        int all_inside = all_rows_inside;
-        Stretch stretch;
-        size_t x_column = x_row + (size_t)column * conv->column_step * lanes;
-        UNROLL
-        for (int c = 0; c < weights; c++) {
-            const Column *weight = &tile->columns[c];
-            int inside = row_inside[c] && column >= weight->begin && column < weight->end;
-            all_inside &= inside;
-            stretch.x[c] = inside ? weight->x + x_column : zeros;
-            stretch.x_step[c] = inside ? WIDTH : 0;
-        }
-        int is_dense = conv->column_step == 1 && conv->y_column == lanes;
-        int pieces = is_dense ? 1 : end - column;
-        stretch.vectors = (int)((is_dense ? end - column : 1) * lanes / WIDTH);
-        stretch.dy = dy + column * conv->y_column;
-        for (int piece = 0; piece < pieces; piece++) {
-            add_stretch(sum, &stretch, conv->y_channel, all_inside, rows, weights);
-            stretch.dy += conv->y_column;
-            UNROLL
-            for (int c = 0; c < weights; c++)
-                if (stretch.x_step[c]) stretch.x[c] += conv->column_step * lanes;
-        }
+        for (int r = 0; r < rows; r++) tile->dweight[r * tile->dweight_row + c] = sums[r];
     }
 }
 
 INLINE void gradient_tile(const Tile *tile, const int rows, const int weights) {
+    const KernelConv *conv = tile->conv;
+    int is_dense = conv->column_step == 1 && conv->y_column == (size_t)tile->lanes;
+    int pieces = is_dense ? 1 : conv->columns;
+    int vectors = (is_dense ? conv->columns : 1) * tile->lanes / WIDTH;
     Vector sum[ROWS_MAX][WEIGHTS_MAX];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -159,16 +90,15 @@ INLINE void gradient_tile(const Tile *tile, const int rows, const int weights) {
                 tile->resumes ? load(tile->sums + (r * weights + c) * WIDTH) : broadcast(0.0f);
     }
     for (int row = tile->row_begin; row < tile->row_end; row++)
-        add_row(sum, tile, row, rows, weights);
+        add_row(sum, tile, row, pieces, vectors, rows, weights);
+    if (tile->is_last) {
+        finish_tile(tile, sum, rows, weights);
+        return;
+    }
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int c = 0; c < weights; c++) {
-            if (tile->is_last)
-                tile->dweight[r * tile->dweight_row + c] = sum_lanes(sum[r][c]);
-            else
-                store(tile->sums + (r * weights + c) * WIDTH, sum[r][c]);
-        }
+        for (int c = 0; c < weights; c++) store(tile->sums + (r * weights + c) * WIDTH, sum[r][c]);
     }
 }
 
@@ -191,29 +121,17 @@ typedef void GradientTile(const Tile *tile);
     { gradient_##rows##x1, gradient_##rows##x2, gradient_##rows##x3 }
 #endif
 FOR_WEIGHTS(MAKE_TILE, 1)
-FOR_WEIGHTS(MAKE_TILE, 2) FOR_WEIGHTS(MAKE_TILE, 3) FOR_WEIGHTS(MAKE_TILE, 4)
+FOR_WEIGHTS(MAKE_TILE, 2)
+FOR_WEIGHTS(MAKE_TILE, 3)
+FOR_WEIGHTS(MAKE_TILE, 4)
 
     static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {
         TABLE_ROW(1), TABLE_ROW(2), TABLE_ROW(3), TABLE_ROW(4)};
 
-/* ceil(a / b) for b > 0. */
-static int divide_up(int a, int b) {
-    return a > 0 ? (a + b - 1) / b : -(-a / b);
-}
-
-static int clamp(int value, int maximum) {
-    return value < 0 ? 0 : value > maximum ? maximum : value;
-}
-
-/* Weight number `weight` = i * tap_count + t. */
-static Column column_of(const KernelConv *conv, const float *x, int lanes, int weight) {
-    const KernelTap *tap = &conv->taps[weight % conv->tap_count];
+/* What weight number `weight` = i * tap_count + t meets first. */
+static const float *x_of(const KernelConv *conv, const float *x, int lanes, int weight) {
     size_t plane = (size_t)conv->height * conv->width * lanes;
-    ptrdiff_t offset = ((ptrdiff_t)tap->row * conv->width + tap->column) * lanes;
-    return (Column){.x = x + (weight / conv->tap_count) * plane + offset,
-        .row = tap->row,
-        .begin = clamp(divide_up(-tap->column, conv->column_step), conv->columns),
-        .end = clamp(divide_up(conv->width - tap->column, conv->column_step), conv->columns)};
+    return x + weight / conv->tap_count * plane + conv->taps[weight % conv->tap_count].offset;
 }
 
 /* One band of rows: all the weights of the tile's output channels. */
@@ -223,8 +141,7 @@ static void run_band(Tile *tile, const float *x, float *scratch, int rows) {
     float *dweight = tile->dweight;
     for (int i = 0, weight = 0; i < tile_count; i++) {
         int end = (int)((int64_t)count * (i + 1) / tile_count), weights = end - weight;
-        for (int c = 0; c < weights; c++)
-            tile->columns[c] = column_of(conv, x, tile->lanes, weight + c);
+        for (int c = 0; c < weights; c++) tile->x[c] = x_of(conv, x, tile->lanes, weight + c);
         tile->sums = scratch + (size_t)weight * rows * WIDTH;
         tile->dweight = dweight + weight;
         tiles[rows - 1][weights - 1](tile);

@@ -123,6 +123,49 @@ INLINE float sum_lanes(Vector v) {
     return (a4[0] + a4[2]) + (a4[1] + a4[3]);
 }
 
+/* sum_lanes of four vectors at once. */
+INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums[4]) {
+#if KERNEL_WIDTH == 16
+#define HALVES(x, y, first)                                                                        \
+    __builtin_shufflevector(x, y, first, first + 1, first + 2, first + 3, first + 4, first + 5,    \
+        first + 6, first + 7, first + 16, first + 17, first + 18, first + 19, first + 20,          \
+        first + 21, first + 22, first + 23)
+#define QUARTERS(x, y, first)                                                                      \
+    __builtin_shufflevector(x, y, first, first + 1, first + 2, first + 3, first + 8, first + 9,    \
+        first + 10, first + 11, first + 16, first + 17, first + 18, first + 19, first + 24,        \
+        first + 25, first + 26, first + 27)
+    Vector ab = HALVES(a, b, 0) + HALVES(a, b, 8), cd = HALVES(c, d, 0) + HALVES(c, d, 8);
+    Vector abcd = QUARTERS(ab, cd, 0) + QUARTERS(ab, cd, 4);
+    Vector pairs = abcd + __builtin_shufflevector(
+                              abcd, abcd, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    Vector all = pairs + __builtin_shufflevector(
+                             pairs, pairs, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    for (int i = 0; i < 4; i++) sums[i] = all[4 * i];
+#undef HALVES
+#undef QUARTERS
+#elif KERNEL_WIDTH == 8
+    Vector ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+                __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+    Vector cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 8, 9, 10, 11) +
+                __builtin_shufflevector(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
+    Vector pairs = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+                   __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+    Vector all = pairs + __builtin_shufflevector(pairs, pairs, 1, 0, 3, 2, 5, 4, 7, 6);
+    sums[0] = all[0];
+    sums[1] = all[4];
+    sums[2] = all[2];
+    sums[3] = all[6];
+#else
+    Vector ab =
+        __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    Vector cd =
+        __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    Vector all =
+        __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+    for (int i = 0; i < 4; i++) sums[i] = all[i];
+#endif
+}
+
 INLINE double sum_double_lanes(DoubleVector v) {
 #if KERNEL_WIDTH == 16
     double a4 __attribute__((vector_size(32))) =

@@ -35,8 +35,9 @@ typedef struct KernelNorm {
 
 /* One tap of a convolution's window: which x a weight meets. */
 typedef struct KernelTap {
-    int row, column; /* of x, for result row 0, column 0; outside of x it meets zeros */
-    size_t weight;   /* floats from the weights of a pair of channels to this one's */
+    int row, column;  /* of x, for result row 0, column 0; outside of x it meets zeros */
+    ptrdiff_t offset; /* the same in floats of x: (row * width + column) * lanes */
+    size_t weight;    /* floats from the weights of a pair of channels to this one's */
 } KernelTap;
 
 /* A convolution of one microbatch, from x [in][height][width][lanes] to a grid of results: y [o] at
@@ -120,7 +121,7 @@ typedef struct Kernels {
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
      * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
-     * x sideways. */
+     * x. */
 
     /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);
@@ -131,8 +132,8 @@ typedef struct Kernels {
         float *y, int lanes, int row_begin, int row_end);
 
     /* dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x [i] at tap t, for o
-     * in [out_begin, out_end); dy lies as y. The taps' order is that of `taps`. scratch
-     * [kernels_conv_scratch] floats. */
+     * in [out_begin, out_end); dy lies as y. No tap may leave x. The taps' order is that of `taps`.
+     * scratch [kernels_conv_scratch] floats. */
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
         float *dweight, float *scratch, int lanes, int out_begin, int out_end);
 
