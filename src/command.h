@@ -3,6 +3,7 @@
 #define SRC_COMMAND_H
 
 #include "mpi/comm.h"
+#include "src/bench.h"
 #include "src/trainer.h"
 
 /* What `convert` does; zero where nothing is said. */
@@ -20,11 +21,12 @@ typedef struct CommandLine {
     int prints_default;        /* config --print-default */
     int uses_batch_statistics; /* eval --mode train */
     ConvertOptions convert;
+    BenchOptions bench;
     char *sets[256];
 } CommandLine;
 
 typedef struct Command {
-    const char *name;
+    const char *name;    /* a word, or two with a space between them */
     const char *usage;   /* behind the name */
     const char *summary; /* one line */
     const char *options; /* accepted options, one letter each: see main.c */
@@ -33,6 +35,7 @@ typedef struct Command {
     Status (*run)(Comm *comm, const CommandLine *line); /* comm: NULL unless needs_ranks */
 } Command;
 
-extern const Command command_train, command_eval, command_summary, command_config, command_convert;
+extern const Command command_train, command_eval, command_summary, command_config, command_convert,
+    command_bench_allreduce, command_bench_kernels, command_bench_step;
 
 #endif

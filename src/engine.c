@@ -34,9 +34,9 @@ static void plan_batch(Engine *engine, int64_t samples) {
         comm_size(engine->comm));
 }
 
-static Status find_kernels(Engine *engine, const char *isa) {
-    engine->kernels = kernels_find(isa, engine->batch.lanes);
-    if (engine->kernels != NULL) return STATUS_OK;
+Status engine_find_kernels(const Kernels **kernels, const char *isa, int lanes) {
+    *kernels = kernels_find(isa, lanes);
+    if (*kernels != NULL) return STATUS_OK;
     char names[128] = "auto";
     for (const char *const *name = kernels_isa_names(); *name != NULL; name++) {
         strncat(names, ", ", sizeof names - strlen(names) - 1);
@@ -51,7 +51,7 @@ static Status create_local(Engine *engine, const EngineOptions *options) {
     const Batch *batch = &engine->batch;
     int count = batch->local_count;
     if (options->trains) TRY(check_microbatches(engine));
-    TRY(find_kernels(engine, options->isa));
+    TRY(engine_find_kernels(&engine->kernels, options->isa, batch->lanes));
     TRY(threads_create(&engine->threads, options->thread_count));
     TRY(network_create(
         &engine->network, &engine->job->network, batch->lanes, count, options->thread_count));

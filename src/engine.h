@@ -41,6 +41,10 @@ typedef struct Confusion {
     int64_t *counts; /* [classes][classes], owned by the caller */
 } Confusion;
 
+/* Local. The kernels of an instruction set (NULL: the best of this CPU) for `lanes` lanes. Fails
+ * with STATUS_USAGE, naming those there are. */
+MUST_CHECK Status engine_find_kernels(const Kernels **kernels, const char *isa, int lanes);
+
 /* Collective: job equal on all ranks; it must outlive the engine. Refuses a batch of fewer
  * microbatches than ranks. Parameters have their start values afterwards. The caller frees with
  * engine_free (Collective), also after a failure. Fails, agreed, with STATUS_CONFIG,

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const Command *const commands[] = {
-    &command_train, &command_eval, &command_summary, &command_config, &command_convert};
+static const Command *const commands[] = {&command_train, &command_eval, &command_summary,
+    &command_config, &command_convert, &command_bench_kernels, &command_bench_step,
+    &command_bench_allreduce};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 /* Every option of the program; a command names those it takes by their letters. */
@@ -22,7 +23,8 @@ static const struct option long_options[] = {{"out", required_argument, NULL, 'o
     {"profile", no_argument, NULL, 'P'}, {"mode", required_argument, NULL, 'm'},
     {"print-default", no_argument, NULL, 'd'}, {"format", required_argument, NULL, 'f'},
     {"channels", required_argument, NULL, 'c'}, {"resize", required_argument, NULL, 'R'},
-    {"gzip", required_argument, NULL, 'z'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"gzip", required_argument, NULL, 'z'}, {"repeats", required_argument, NULL, 'n'},
+    {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static void print_help(void) {
     printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
@@ -140,6 +142,13 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
         return parse_size("resize", value, &line->convert.resize);
     case 'z':
         return parse_count("gzip", value, 9, &line->convert.gzip_level);
+    case 'n':
+        TRY(parse_count("repeats", value, BENCH_REPEATS_MAX, &count));
+        line->bench.repeats = (int)count;
+        return STATUS_OK;
+    case 'j':
+        line->bench.as_json = 1;
+        return STATUS_OK;
     default:
         line->prints_default = 1;
         return STATUS_OK;
@@ -155,9 +164,10 @@ static Status check_argument_count(const Command *command, const CommandLine *li
 
 static Status parse_line(
     const Command *command, CommandLine *line, int argc, char **argv, int *wants_help) {
-    *line = (CommandLine){.train = {.engine = {.thread_count = 1, .trains = 1}}};
+    *line = (CommandLine){
+        .train = {.engine = {.thread_count = 1, .trains = 1}}, .bench = {.repeats = BENCH_REPEATS}};
     opterr = 0;
-    optind = 2;
+    optind = strchr(command->name, ' ') != NULL ? 3 : 2;
     for (;;) {
         int letter = getopt_long(argc, argv, ":h", long_options, NULL);
         if (letter == -1) break;
@@ -185,9 +195,13 @@ static Status parse_line(
 
 /* ---- running ---- */
 
-static const Command *find_command(const char *name) {
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+static const Command *find_command(int argc, char **argv) {
+    char words[64];
+    snprintf(words, sizeof words, "%s %s", argv[1], argc > 2 ? argv[2] : "");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        const char *name = commands[i]->name, *given = strchr(name, ' ') != NULL ? words : argv[1];
+        if (strcmp(name, given) == 0) return commands[i];
+    }
     return NULL;
 }
 
@@ -227,9 +241,10 @@ static Status compare_ranks(const Comm *comm, const CommandLine *line, int wants
         "lockstep " BUILD_VERSION " " BUILD_GIT_ID " " BUILD_COMPILER " " BUILD_TYPE));
     TRY(comm_require_same(
         comm, "the instruction set (choose one that all CPUs have with --isa)", isa));
-    snprintf(text, sizeof text, "--out %s\n--resume %d\n--stop-after %lld\n--mode %d\n--help %d",
+    snprintf(text, sizeof text,
+        "--out %s\n--resume %d\n--stop-after %lld\n--mode %d\n--help %d\n--repeats %d\n--json %d",
         train->folder != NULL ? train->folder : "", train->resumes, (long long)train->stop_after,
-        line->uses_batch_statistics, wants_help);
+        line->uses_batch_statistics, wants_help, line->bench.repeats, line->bench.as_json);
     return comm_require_same(comm, "the command line", text);
 }
 
@@ -250,7 +265,7 @@ static Status run_on_ranks(const Command *command, int argc, char **argv) {
 }
 
 static Status run_command(int argc, char **argv) {
-    const Command *command = find_command(argv[1]);
+    const Command *command = find_command(argc, argv);
     if (command != NULL)
         return command->needs_ranks ? run_on_ranks(command, argc, argv)
                                     : run_alone(command, argc, argv);

@@ -9,6 +9,12 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+const char *const profile_part_names[PROFILE_LAYERS] = {[PROFILE_OTHER] = "other",
+    [PROFILE_LOADING] = "loading",
+    [PROFILE_LOSS] = "loss",
+    [PROFILE_COMBINE] = "batch-norm communication",
+    [PROFILE_UPDATE] = "gradient exchange and optimizer"};
+
 Status profile_create(Profile **profile_out, int layer_count) {
     Profile *profile = NULL;
     *profile_out = NULL;
@@ -31,4 +37,10 @@ int profile_read_clock(Profile *profile, int slot) {
     profile->since = time;
     profile->slot = slot;
     return before;
+}
+
+void profile_reset(Profile *profile, int layer_count) {
+    int end = profile_slot((uint32_t)layer_count, PROFILE_FORWARD);
+    for (int slot = 0; slot < end; slot++) profile->seconds[slot] = 0;
+    profile->steps = 0;
 }

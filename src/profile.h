@@ -21,6 +21,9 @@ enum {
 };
 enum { PROFILE_FORWARD, PROFILE_BACKWARD };
 
+/* What to call the parts of a step that are no layers: [PROFILE_OTHER] to [PROFILE_UPDATE]. */
+extern const char *const profile_part_names[PROFILE_LAYERS];
+
 typedef struct Profile {
     double *seconds; /* [PROFILE_LAYERS + 2 * layer_count]; owned */
     int slot;        /* what the clock runs for */
@@ -32,6 +35,9 @@ typedef struct Profile {
  * failure. Fails with STATUS_NO_MEMORY. */
 MUST_CHECK Status profile_create(Profile **profile, int layer_count);
 void profile_free(Profile *profile);
+
+/* Local. Forget what was measured so far. */
+void profile_reset(Profile *profile, int layer_count);
 
 /* Local. The slot of the layer with this Layer.index. */
 static inline int profile_slot(uint32_t layer_index, int direction) {

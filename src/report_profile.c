@@ -28,16 +28,10 @@ static void print_layer(const Table *table, const Layer *layer) {
 }
 
 static void print_parts(const Table *table) {
-    static const struct {
-        int slot;
-        const char *name;
-    } parts[] = {{PROFILE_LOADING, "loading"}, {PROFILE_LOSS, "loss"},
-        {PROFILE_COMBINE, "batch-norm communication"},
-        {PROFILE_UPDATE, "gradient exchange and optimizer"}, {PROFILE_OTHER, "other"}};
     char cell[CELL_BYTES];
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    for (int slot = PROFILE_OTHER; slot < PROFILE_LAYERS; slot++)
         progress_print(
-            table->display, "%-40s %s", parts[i].name, print_cell(table, parts[i].slot, cell));
+            table->display, "%-40s %s", profile_part_names[slot], print_cell(table, slot, cell));
 }
 
 void report_profile(const Trainer *trainer) {

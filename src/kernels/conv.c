@@ -99,6 +99,7 @@ INLINE void add_at_border(
         const KernelTap *tap = &conv->taps[t];
         const float *x[VECTORS_MAX];
         size_t step[VECTORS_MAX];
+        int any_inside = 0;
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const Place *place = &tile->places[v];
@@ -106,6 +107,11 @@ INLINE void add_at_border(
                          (unsigned)(place->column + tap->column) < (unsigned)conv->width;
             x[v] = inside ? place->x + tap->offset : zeros;
             step[v] = inside ? tile->plane : 0;
+            any_inside |= inside;
+        }
+        if (!any_inside) {
+            weight += (size_t)conv->in * rows;
+            continue;
         }
         for (int i = 0; i < conv->in; i++, weight += rows) {
             Vector term[VECTORS_MAX];

@@ -243,7 +243,8 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(load_bytes)                                                                              \
     ENTRY(load_floats)                                                                             \
     ENTRY(sgd)                                                                                     \
-    ENTRY(adam)
+    ENTRY(adam)                                                                                    \
+    ENTRY(fma_peak)
 
 /* The symbol of the widest compilation's `name`. */
 #define KERNEL_OF_WIDEST(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDEST)

@@ -94,6 +94,15 @@ typedef struct KernelDropout {
     float keep;                               /* the others this */
 } KernelDropout;
 
+/* Chains of multiply-adds of fma_peak: units times latency, 2 x 4 on x86 CPUs since 2015, at most
+ * 4 x 4 elsewhere. With more than needed, Intel's schedulers often settle on an uneven use of the
+ * two units, up to a sixth slower. */
+#if defined(__x86_64__)
+enum { KERNEL_PEAK_CHAINS = 8 };
+#else
+enum { KERNEL_PEAK_CHAINS = 16 };
+#endif
+
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
     int width;       /* floats in a vector: 16, 8 or 4; divides lanes */
@@ -289,6 +298,13 @@ typedef struct Kernels {
     void (*adam)(float *parameter, const float *gradient, float *exp_avg, float *exp_avg_sq,
         size_t n, float lr, double beta1, double beta2, float eps, float weight_decay,
         int decoupled, float step_size, float correction);
+
+    /* ---- peak.c ---- */
+
+    /* `steps`, a multiple of 4, times x [i] = x [i] * factor + term, for KERNEL_PEAK_CHAINS
+     * numbers, each in all lanes of a vector and never out of the registers. Returns how many
+     * multiply-adds of one number that were. */
+    double (*fma_peak)(float *x, float factor, float term, int steps);
 } Kernels;
 
 /* Local. The kernels of an instruction set for microbatches of `lanes` lanes: the widest vectors

@@ -788,6 +788,26 @@ END_TEST
 
 /* ---- tables ---- */
 
+/* ---- peak ---- */
+
+START_TEST(peak_counts_the_multiply_adds_it_does) {
+    FOR_EACH_TABLE(kernels, lanes) {
+        float *x = block(KERNEL_PEAK_CHAINS);
+        double expected[KERNEL_PEAK_CHAINS];
+        for (int i = 0; i < KERNEL_PEAK_CHAINS; i++) expected[i] = x[i] = (float)(i + 1);
+        double of_four = kernels->fma_peak(x, 0.75f, 0.5f, 4), count;
+        count = kernels->fma_peak(x, 0.75f, 0.5f, 4 * _i);
+        ck_assert_msg(of_four >= 4 * KERNEL_PEAK_CHAINS * 4 && count == _i * of_four,
+            "%g in 4 steps, %g in %d", of_four, count, 4 * _i);
+        for (int i = 0; i < KERNEL_PEAK_CHAINS; i++) {
+            for (int step = 0; step < 4 * _i + 4; step++) expected[i] = expected[i] * 0.75 + 0.5;
+            assert_close(x[i], expected[i], expected[i], 1e-5, "peak");
+        }
+        block_free(x, KERNEL_PEAK_CHAINS);
+    }
+}
+END_TEST
+
 START_TEST(tables_are_found_by_name_and_lanes) {
     FOR_EACH_TABLE(kernels, lanes) {
         ck_assert_int_eq(lanes % kernels->width, 0);
@@ -836,5 +856,6 @@ int main(void) {
         suite, "sgd", sgd_agrees_with_its_formula, 0, sizeof(sgd_cases) / sizeof(sgd_cases[0]));
     add_loop(suite, "adam", adam_agrees_with_its_formula, 0, ADAM_CASES);
     add_loop(suite, "position", optimizer_results_do_not_depend_on_position, 0, 1);
+    add_loop(suite, "peak", peak_counts_the_multiply_adds_it_does, 0, 5);
     return unit_check_run(suite);
 }

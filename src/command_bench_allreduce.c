@@ -1,0 +1,19 @@
+/* command_bench_allreduce.c - lockstep bench allreduce: see bench_allreduce.h. */
+#include "mpi/bench_allreduce.h"
+#include "src/command.h"
+
+static Status run(Comm *comm, const CommandLine *line) {
+    enum { LANES = 16 };
+    const Kernels *kernels = NULL;
+    TRY(comm_agree(comm, engine_find_kernels(&kernels, line->train.engine.isa, LANES)));
+    return bench_allreduce(comm, kernels, &line->bench);
+}
+
+const Command command_bench_allreduce = {
+    .name = "bench allreduce",
+    .usage = "[--repeats N] [--json] [--isa NAME]",
+    .summary = "barrier, small records and gradient exchange of the ranks, beside MPI's own",
+    .options = "nji",
+    .needs_ranks = 1,
+    .run = run,
+};
