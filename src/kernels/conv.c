@@ -6,24 +6,25 @@
  * terms in the same order whatever tile it falls into. */
 #include "src/kernels/kernel.h"
 
-/* Tiles of 8, 6, 4, 2 or 1 output channels, by as many vectors as the registers hold. */
+/* Tiles of 8, 6, 4, 3, 2 or 1 output channels, by as many vectors as the registers hold. */
 enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
 #if defined(__AVX512VL__) || defined(__aarch64__)
 #define VECTORS_OF(rows) ((rows) == 8 ? 3 : (rows) == 6 ? 4 : 6)
-#define FOR_TILES(MAKE) MAKE(8, 3) MAKE(6, 4) MAKE(4, 6) MAKE(2, 6) MAKE(1, 6)
+#define FOR_TILES(MAKE) MAKE(8, 3) MAKE(6, 4) MAKE(4, 6) MAKE(3, 6) MAKE(2, 6) MAKE(1, 6)
 #else
-#define VECTORS_OF(rows) ((rows) == 8 ? 1 : (rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
-#define FOR_TILES(MAKE) MAKE(8, 1) MAKE(6, 2) MAKE(4, 3) MAKE(2, 4) MAKE(1, 4)
+#define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) >= 3 ? 3 : 4)
+#define FOR_TILES(MAKE) MAKE(6, 2) MAKE(4, 3) MAKE(3, 3) MAKE(2, 4) MAKE(1, 4)
 #endif
 
-/* Output channels of the next tile. */
+/* Output channels of the next tile: the largest that leaves no small rest. */
 INLINE int next_rows(int rows_left) {
 #if defined(__AVX512VL__) || defined(__aarch64__)
-    if (rows_left == 6 || rows_left == 10 || rows_left == 12) return 6;
+    if (rows_left == 6 || rows_left == 9 || rows_left == 10 || rows_left == 12) return 6;
     if (rows_left >= 8) return 8;
 #else
-    if (rows_left >= 6 && rows_left != 8) return 6;
+    if (rows_left >= 6 && rows_left != 7 && rows_left != 8) return 6;
 #endif
+    if (rows_left == 3 || rows_left == 5) return 3;
     return rows_left >= 4 ? 4 : rows_left >= 2 ? 2 : 1;
 }
 
@@ -155,9 +156,10 @@ INLINE void conv_tile(const Tile *tile, const int inside, const int rows, const 
 FOR_TILES(MAKE_TILE)
 
 typedef void ConvTile(const Tile *tile);
-#define TILE_TABLE(kind)                                                                           \
-    { [8] = kind##_8, [6] = kind##_6, [4] = kind##_4, [2] = kind##_2, [1] = kind##_1 }
-static ConvTile *const tiles[2][ROWS_MAX + 1] = {TILE_TABLE(border), TILE_TABLE(inside)};
+#define INSIDE_ENTRY(rows, vectors) [rows] = inside_##rows,
+#define BORDER_ENTRY(rows, vectors) [rows] = border_##rows,
+static ConvTile *const tiles[2][ROWS_MAX + 1] = {
+    {FOR_TILES(BORDER_ENTRY)}, {FOR_TILES(INSIDE_ENTRY)}};
 
 /* A walk over the vectors of results, row by row. The last of a row ends where the row ends. */
 typedef struct Walk {

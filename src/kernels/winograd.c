@@ -12,20 +12,13 @@ enum { BLOCK_LANES = 128 }; /* of the tiles that are taken together */
 
 /* ---- weights ---- */
 
-/* G g: rows (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2). */
-static void expand(const float *from, size_t from_step, float *to, size_t to_step) {
-    float g0 = from[0], g1 = from[from_step], g2 = from[2 * from_step];
-    to[0] = g0;
-    to[to_step] = 0.5f * ((g0 + g2) + g1);
-    to[2 * to_step] = 0.5f * ((g0 + g2) - g1);
-    to[3 * to_step] = g2;
-}
-
-static void expand_weights(const float g[9], float *u, size_t u_step) {
-    float half[SIDE * 3];
-    for (int column = 0; column < 3; column++) expand(g + column, 3, half + column, 3);
-    for (int row = 0; row < SIDE; row++)
-        expand(half + 3 * row, 1, u + (size_t)row * SIDE * u_step, u_step);
+/* G g of three: g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2. */
+INLINE void expand(const Vector g[3], Vector out[SIDE]) {
+    Vector sum = g[0] + g[2], half = broadcast(0.5f);
+    out[0] = g[0];
+    out[1] = half * (sum + g[1]);
+    out[2] = half * (sum - g[1]);
+    out[3] = g[2];
 }
 
 static const KernelTap *first_tap(const KernelConv *conv) {
@@ -36,18 +29,40 @@ static const KernelTap *first_tap(const KernelConv *conv) {
     return first;
 }
 
-void KERNEL(winograd_pack)(const KernelConv *conv, const float *weight, float *packed) {
+/* The weights g [9] of one output channel and up to WIDTH input channels from `pair` on. */
+INLINE void gather(const KernelConv *conv, const float *pair, int count, Vector g[9]) {
     const KernelTap *first = first_tap(conv);
+    for (int t = 0; t < 9; t++) {
+        const KernelTap *tap = &conv->taps[t];
+        float lanes[WIDTH] = {0};
+        for (int i = 0; i < count; i++) lanes[i] = pair[i * conv->weight_in + tap->weight];
+        g[3 * (tap->row - first->row) + tap->column - first->column] = load(lanes);
+    }
+}
+
+static void store_first(float *to, Vector v, int count) {
+    float lanes[WIDTH];
+    store(lanes, v);
+    for (int i = 0; i < count; i++) to[i] = lanes[i];
+}
+
+void KERNEL(winograd_pack)(const KernelConv *conv, const float *weight, float *packed) {
     size_t matrix = (size_t)conv->out * conv->in;
     for (int o = 0; o < conv->out; o++)
-        for (int i = 0; i < conv->in; i++) {
-            const float *pair = weight + o * conv->weight_out + i * conv->weight_in;
-            float g[9];
-            for (int t = 0; t < 9; t++) {
-                const KernelTap *tap = &conv->taps[t];
-                g[3 * (tap->row - first->row) + tap->column - first->column] = pair[tap->weight];
+        for (int i = 0; i < conv->in; i += WIDTH) {
+            int count = conv->in - i < WIDTH ? conv->in - i : WIDTH;
+            float *u = packed + (size_t)o * conv->in + i;
+            Vector g[9], half[SIDE][3], row[SIDE];
+            gather(conv, weight + o * conv->weight_out + i * conv->weight_in, count, g);
+            for (int c = 0; c < 3; c++) {
+                Vector column[3] = {g[c], g[3 + c], g[6 + c]}, out[SIDE];
+                expand(column, out);
+                for (int r = 0; r < SIDE; r++) half[r][c] = out[r];
             }
-            expand_weights(g, packed + (size_t)o * conv->in + i, matrix);
+            for (int r = 0; r < SIDE; r++) {
+                expand(half[r], row);
+                for (int c = 0; c < SIDE; c++, u += matrix) store_first(u, row[c], count);
+            }
         }
 }
 
