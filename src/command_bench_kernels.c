@@ -2,7 +2,8 @@
  *
  * Each case is a network of one layer, so that what is measured is what training does. A layer that
  * multiplies is compared with the peak of multiply-adds, the others with a copy: as if each of
- * their values were moved once, forward x and y, backward x, dy and dx. */
+ * their values were moved once, forward x and y, backward x, dy and dx. A convolution that saves
+ * multiplications (Winograd) is counted as if it did not, and may pass the peak. */
 #include "io/job_file.h"
 #include "src/bench.h"
 #include "src/command.h"
@@ -28,6 +29,12 @@ static const struct {
     {"batch_norm", "[512]", "{}", 0},
     {"batch_norm", "[16, 8, 8]", "{}", 0},
     {"relu", "[16, 8, 8]", "{}", 0},
+    {"gelu", "[16, 8, 8]", "{}", 0},
+    {"dropout", "[16, 8, 8]", "{}", 0},
+    {"max_pool2d", "[16, 8, 8]", "{kernel: 2}", 0},
+    {"max_pool2d", "[16, 8, 8]", "{kernel: 3, stride: 2, padding: 1}", 0},
+    {"avg_pool2d", "[16, 8, 8]", "{kernel: 2}", 0},
+    {"adaptive_avg_pool2d", "[16, 8, 8]", "{out: 1}", 0},
 };
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
 static const int case_lanes[] = {16, 4, 32};

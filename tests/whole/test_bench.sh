@@ -28,7 +28,7 @@ figure copy GB/s
 for direction in forward "input gradient" "weight gradient"; do
     for layer in linear conv2d; do figure "$layer $direction" GFLOP/s "FMA peak"; done
 done
-for name in add adam "relu forward" "batch_norm backward"; do figure "$name" GB/s copy; done
+for name in add adam "relu forward" "batch_norm backward" "max_pool2d backward"; do figure "$name" GB/s copy; done
 expect 0 "$lockstep" bench kernels --repeats 1 --json
 json "FMA peak" "linear forward" "conv2d weight gradient" "relu backward"
 for isa in $("$lockstep" --version | sed -nE 's/.*instruction set ([a-z0-9]+).*/\1/p'); do
