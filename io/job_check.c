@@ -147,6 +147,38 @@ static void check_optimizer(JobReader *reader, const JobScope *scope) {
             "optimizer.nesterov", "needs momentum > 0 and dampening 0");
 }
 
+/* The last layer, also where lists end in lists; NULL where it could not be read. */
+static const LayerSpec *last_layer(const LayerList *list) {
+    const LayerSpec *last = list->count > 0 ? &list->layers[list->count - 1] : NULL;
+    while (last != NULL && last->type != NULL && strcmp(last->type->name, "sequential") == 0) {
+        list = &last->lists[0];
+        last = list->count > 0 ? &list->layers[list->count - 1] : NULL;
+    }
+    return last != NULL && last->type != NULL ? last : NULL;
+}
+
+/* Without it the loss would fall without end. */
+static void check_loss(JobReader *reader, const JobScope *scope) {
+    const LayerSpec *last = last_layer(&reader->job->network.list);
+    if (!is_good(scope, "loss") || reader->job->loss != LOSS_NLL || last == NULL) return;
+    if (strcmp(last->type->name, "log_softmax") == 0) return;
+    job_problems_add(&reader->problems, place_of(scope, "loss"), "loss",
+        "nll wants log-probabilities, and the last layer is %s: end with log_softmax, or use "
+        "cross_entropy",
+        last->type->name);
+}
+
+static void check_best(JobReader *reader, const JobScope *scope) {
+    int best = reader->job->checkpoint.keep_best;
+    if (!is_good(scope, "checkpoint.keep_best") || !is_good(scope, "data.valid_split")) return;
+    if (best != BEST_VALID_ACCURACY && best != BEST_VALID_LOSS) return;
+    if (reader->job->data.valid_split > 0) return;
+    job_problems_add(&reader->problems, place_of(scope, "checkpoint.keep_best"),
+        "checkpoint.keep_best",
+        "looks at validation, and there is none: set data.valid_split (0.1, say), or keep_best to "
+        "train_loss or none");
+}
+
 Status job_check(JobReader *reader, const JobScope *scope) {
     Job *job = reader->job;
     TRY(expand_path(reader, scope));
@@ -158,5 +190,7 @@ Status job_check(JobReader *reader, const JobScope *scope) {
     check_size(reader, scope, "data.resize", &job->data.transforms.resize);
     check_size(reader, scope, "data.center_crop", &job->data.transforms.center_crop);
     check_optimizer(reader, scope);
+    check_loss(reader, scope);
+    check_best(reader, scope);
     return STATUS_OK;
 }

@@ -40,8 +40,8 @@ start_ranks() {
     local ranks=$1 options=()
     shift
     if mpirun --version 2>/dev/null | grep -q 'Open MPI'; then
-        options=(--bind-to none --mca mpi_yield_when_idle 1)
-        if [ "$processors" -lt "$ranks" ]; then options+=(--oversubscribe); fi
+        # Open MPI counts cores, not the processors that share one.
+        options=(--bind-to none --oversubscribe --mca mpi_yield_when_idle 1)
     fi
     mpirun -n "$ranks" "${options[@]}" "$@"
 }

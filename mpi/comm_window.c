@@ -6,6 +6,7 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 struct CommWindow {
     MPI_Win window;       /* MPI_WIN_NULL: none */
@@ -46,12 +47,28 @@ static void *address_in(MPI_Win window) {
     return base + (beyond == 0 ? 0 : MEMORY_ALIGNMENT_BYTES - beyond);
 }
 
+/* MPI libraries keep shared memory in /dev/shm, of which a container may have little; where it runs
+ * out, Open MPI's ranks wait for each other for ever. Pages count when they are touched, which
+ * comm_window_create does at once. */
+static Status check_room(size_t bytes) {
+    enum { MIB = 1 << 20 };
+    struct statvfs room;
+    if (statvfs("/dev/shm", &room) != 0) return STATUS_OK;
+    size_t free_bytes = (size_t)room.f_bavail * (size_t)room.f_frsize;
+    if (bytes < free_bytes && free_bytes - bytes >= MIB) return STATUS_OK;
+    return FAIL(STATUS_NO_MEMORY,
+        "shared memory: %zu MiB more are needed on this node, and /dev/shm has %zu MiB free: "
+        "enlarge "
+        "it (docker run --shm-size=...), or start one rank per node with --threads",
+        bytes / MIB + 1, free_bytes / MIB);
+}
+
 static Status allocate_locally(const Comm *comm, size_t bytes, CommWindow *window) {
     if (comm->node_size == 1)
         return memory_allocate(&window->private_memory, bytes, 1, "node memory");
     if (status_fault_is_due() || bytes > SIZE_MAX / 4)
         return FAIL(STATUS_NO_MEMORY, "shared memory: cannot allocate %zu bytes", bytes);
-    return STATUS_OK;
+    return comm->node_rank == 0 ? check_room(bytes) : STATUS_OK;
 }
 
 Status comm_window_create(const Comm *comm, size_t bytes, CommWindow **window, void **data) {

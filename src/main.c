@@ -169,7 +169,8 @@ static Status parse_line(
     opterr = 0;
     optind = strchr(command->name, ' ') != NULL ? 3 : 2;
     for (;;) {
-        int letter = getopt_long(argc, argv, ":h", long_options, NULL);
+        int number = 0;
+        int letter = getopt_long(argc, argv, ":h", long_options, &number);
         if (letter == -1) break;
         if (letter == 'h') {
             *wants_help = 1;
@@ -179,9 +180,12 @@ static Status parse_line(
         if (letter == '?' && optopt != 0)
             return FAIL(STATUS_USAGE, "%s does not know -%c: lockstep %s %s", command->name, optopt,
                 command->name, command->usage);
-        if (letter == '?' || strchr(command->options, letter) == NULL)
+        if (letter == '?')
             return FAIL(STATUS_USAGE, "%s does not know %s: lockstep %s %s", command->name,
                 argv[optind - 1], command->name, command->usage);
+        if (strchr(command->options, letter) == NULL)
+            return FAIL(STATUS_USAGE, "%s does not know --%s: lockstep %s %s", command->name,
+                long_options[number].name, command->name, command->usage);
         TRY(parse_option(line, letter, optarg));
     }
     for (; optind < argc; optind++) {

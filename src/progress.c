@@ -78,16 +78,28 @@ static int terminal_columns(void) {
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* Cut to the terminal's width: a line that wraps could not be drawn over. */
-static void show_bar(Progress *progress, const ProgressPoint *point, const char *numbers) {
-    char cells[BAR_CELLS + 1], line[2 * LINE_BYTES];
-    int filled = (int)(BAR_CELLS * point->position / point->steps_per_epoch);
-    for (int i = 0; i < BAR_CELLS; i++) cells[i] = i < filled ? '=' : i == filled ? '>' : ' ';
-    cells[BAR_CELLS] = '\0';
-    snprintf(line, sizeof line, "Epoch %lld/%lld  %lld/%lld [%s]  %s", (long long)point->epoch,
-        (long long)point->epochs, (long long)point->position, (long long)point->steps_per_epoch,
-        cells, numbers);
-    printf("\r%.*s\033[K", terminal_columns() - 1, line);
+/* The bar takes what the terminal's width leaves; a line that wraps could not be drawn over. */
+static void show_bar(Progress *progress, const ProgressPoint *point, const char *eta) {
+    enum { FRAME = 4, CELLS_MIN = 8 }; /* brackets and blanks around the cells */
+    char head[LINE_BYTES], numbers[LINE_BYTES], cells[BAR_CELLS + FRAME + 1] = " ";
+    snprintf(head, sizeof head, "Epoch %lld/%lld %lld/%lld", (long long)point->epoch,
+        (long long)point->epochs, (long long)point->position, (long long)point->steps_per_epoch);
+    snprintf(numbers, sizeof numbers, "loss %.4f acc %.4f lr %.3g %.0f/s comm %.0f%% eta %s",
+        point->loss, point->accuracy, point->lr, point->samples_per_second,
+        100 * point->communication_share, eta);
+    int columns = terminal_columns() - 1;
+    int room = columns - (int)strlen(head) - (int)strlen(numbers) - FRAME;
+    int count = room > BAR_CELLS ? BAR_CELLS : room;
+    if (count >= CELLS_MIN) {
+        int filled = (int)(count * point->position / point->steps_per_epoch), at = 0;
+        cells[at++] = ' ';
+        cells[at++] = '[';
+        for (int i = 0; i < count; i++) cells[at++] = i < filled ? '=' : i == filled ? '>' : ' ';
+        snprintf(cells + at, FRAME - 1, "] ");
+    }
+    char line[2 * LINE_BYTES + sizeof cells];
+    snprintf(line, sizeof line, "%s%s%s", head, cells, numbers);
+    printf("\r%.*s\033[K", columns, line);
     fflush(stdout);
     progress->bar_on_screen = 1;
 }
@@ -99,12 +111,13 @@ void progress_show(Progress *progress, const ProgressPoint *point) {
     progress->last_shown = now;
     char eta[32], numbers[LINE_BYTES];
     print_duration(point->seconds_left, eta);
+    if (progress->is_bar) {
+        show_bar(progress, point, eta);
+        return;
+    }
     print_numbers(point, eta, numbers);
-    if (progress->is_bar)
-        show_bar(progress, point, numbers);
-    else
-        progress_print(progress, "epoch %lld/%lld  step %lld/%lld  %s", (long long)point->epoch,
-            (long long)point->epochs, (long long)point->step, (long long)point->steps, numbers);
+    progress_print(progress, "epoch %lld/%lld  step %lld/%lld  %s", (long long)point->epoch,
+        (long long)point->epochs, (long long)point->step, (long long)point->steps, numbers);
 }
 
 void progress_log(Progress *progress, const char *line) {

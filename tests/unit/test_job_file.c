@@ -117,7 +117,7 @@ static const struct {
     {LAYERS "data:\n  path: |\n    x\n", "  path: \"x\\u000A\"\n"},
     {LAYERS "data: {path: \"${LOCKSTEP_TEST}/${LOCKSTEP_TEST}$\"}\n", "  path: \"a b/a b$\"\n"},
     {LAYERS "train: {batch_size: 10, microbatch: 16}\n", "  microbatch: 16\n"},
-    {LAYERS "loss: nll # as PyTorch's\n", "loss: nll\n"},
+    {LAYERS "    - log_softmax\nloss: nll # as PyTorch's\n", "loss: nll\n"},
     {"\xef\xbb\xbf" LAYERS, "seed: 1\n"},
     {"%YAML 1.1\n---\n" LAYERS "...\n", "seed: 1\n"},
     {"model:\r\n  layers:\r\n  - relu\r\n", "    - relu\n"},
@@ -146,7 +146,7 @@ END_TEST
 START_TEST(the_struct_holds_what_the_text_says) {
     parse_well("seed: 5\nloss: nll\noptimizer: {name: adamw, betas: [0.8, 0.9]}\n"
                "data: {format: idx, path: some/where}\ntrain: {shuffle: false}\n"
-               "model: {input: [3, 8, 9], layers: [flatten, relu: {name: last}]}\n",
+               "model: {input: [3, 8, 9], layers: [flatten, log_softmax: {name: last}]}\n",
         NULL);
     ck_assert_int_eq(job.seed, 5);
     ck_assert_int_eq(job.loss, LOSS_NLL);
@@ -469,8 +469,9 @@ static const struct {
     {{"data.path=a=b"}, "  path: \"a=b\"\n"},
     {{"data.path=a # comment"}, "  path: a\n"},
     {{"data.path=\"#\""}, "  path: \"#\"\n"},
-    {{"loss=nll"}, "loss: nll\n"},
-    {{"loss.x=1", "loss=nll"}, "loss: nll\n"},
+    {{"loss=nll", "model.layers.1=log_softmax"}, "loss: nll\n"},
+    {{"loss.x=1", "loss=nll", "model.layers.1=log_softmax"}, "loss: nll\n"},
+    {{"loss=nll", "model.layers.1={sequential: {layers: [log_softmax]}}"}, "loss: nll\n"},
 };
 
 START_TEST(a_set_changes_the_job) {
@@ -499,6 +500,8 @@ static const struct {
     {{"optimizer.lr=1", "optimizer={lr: 1, lr: 2}"}, "--set #2: duplicate key \"lr\""},
     {{"optimizer={lrr: 1}"}, "--set #1: optimizer.lrr: unknown key; did you mean \"lr\"?"},
     {{"optimizer=3"}, "--set #1: optimizer: wants a mapping of its options, got \"3\""},
+    {{"loss=nll"}, "--set #1: loss: nll wants log-probabilities, and the last layer is linear"},
+    {{"checkpoint.keep_best=valid_loss"}, "--set #1: checkpoint.keep_best: looks at validation"},
     {{"loss.x=3"}, "--set #1: loss: wants one of cross_entropy, nll, got a mapping"},
     {{"data.path=[a"}, "--set #1: while parsing a flow sequence: did not find expected"},
     {{"data.path=#a"}, "--set #1: there is no value: # starts a comment, quote it"},
@@ -635,7 +638,7 @@ static const struct {
     {"seed=2", "seed: 1 -> 2", 0},
     {"data.noise=0.5", "data.noise: 0.15 -> 0.5", 0},
     {"data.normalize.mean=0.5", "data.normalize.mean: [0.0] -> [0.5]", 0},
-    {"loss=nll", "loss: cross_entropy -> nll", 0},
+    {"model.layers.1.bias=false", "model.layers.1.bias: true -> false", 0},
     {"optimizer.name=adam", "optimizer.name: sgd -> adam", 0},
     {"train.batch_size=32", "train.batch_size: 64 -> 32", 0},
     {"train.microbatch=8", "train.microbatch: 16 -> 8", 0},
