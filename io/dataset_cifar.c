@@ -155,6 +155,23 @@ static Status tell_missing(const char *folder, const Version *version, DatasetSp
         version->stems[split], split == DATASET_TRAIN && version->is_numbered ? "1.bin" : "");
 }
 
+/* Part `missing` is not there: none after it may be, or samples would be left out silently. */
+static Status check_later_parts(
+    const char *folder, const Version *version, DatasetSplit split, int missing) {
+    enum { PARTS_AHEAD = 4 };
+    for (int i = missing + 1; i <= missing + PARTS_AHEAD; i++) {
+        ByteFile file;
+        TRY(open_part(&file, folder, version, split, i));
+        if (file.stream == NULL) continue;
+        byte_file_close(&file);
+        return FAIL(STATUS_DATA,
+            "%s: part %d of the training set is missing, and part %d is there: fetch it again, or "
+            "take the later ones away",
+            folder, missing + 1, i + 1);
+    }
+    return STATUS_OK;
+}
+
 static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     const char *folder = job->data.path;
     const Version *version = NULL;
@@ -165,13 +182,15 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
         .width = SIDE,
         .class_count = version->class_counts[version->label_bytes - 1],
         .element_bytes = 1};
-    for (int i = 0;; i++) {
-        TRY(open_part(&file, folder, version, split, i));
+    int part = 0;
+    for (;; part++) {
+        TRY(open_part(&file, folder, version, split, part));
         if (file.stream == NULL) break;
         Status status = count_records(&file, version, &sizes->count);
         byte_file_close(&file);
         if (status != STATUS_OK) return status;
     }
+    TRY(check_later_parts(folder, version, split, part));
     return sizes->count > 0 ? STATUS_OK : tell_missing(folder, version, split);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 1 << 20, PATH_BYTES = 4096, NAME_BYTES = 256 };
+enum { CHUNK_BYTES = 1 << 15, PATH_BYTES = 4096, NAME_BYTES = 256 };
 
 struct DatasetFile {
     char folder[PATH_BYTES], name[NAME_BYTES], temporary[NAME_BYTES], path[PATH_BYTES + NAME_BYTES];

@@ -37,6 +37,9 @@ Status transform_shape(const TransformOptions *options, Shape sample, Shape *res
     if (height > TRANSFORM_SIDE_MAX || width > TRANSFORM_SIDE_MAX)
         return FAIL(STATUS_CONFIG, "data.pad: makes samples of %s; a side has at most %d pixels",
             shape_print(*result, text), TRANSFORM_SIDE_MAX);
+    if (height * width > TRANSFORM_ELEMENTS_MAX / sample.size[0])
+        return FAIL(STATUS_CONFIG, "data.resize: %s is more than %d numbers for a sample",
+            shape_print(*result, text), TRANSFORM_ELEMENTS_MAX);
     if (crop->count == 0) return STATUS_OK;
     if (crop->values[0] > height || crop->values[1] > width)
         return FAIL(STATUS_CONFIG,

@@ -9,6 +9,9 @@
 /* The longest side of an image, before and after. */
 enum { TRANSFORM_SIDE_MAX = 4096 };
 
+/* The most numbers of a sample, before it is cropped. */
+enum { TRANSFORM_ELEMENTS_MAX = 1 << 28 };
+
 typedef struct TransformOptions {
     OptionInts resize;      /* [height, width], or empty */
     int64_t pad;            /* zeros on every side */

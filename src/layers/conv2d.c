@@ -170,18 +170,16 @@ typedef struct Call {
     int chunks, rows_per_item, node;
 } Call;
 
-/* Microbatch m of what the plan reads, with its halo if it needs one. */
-static const float *image_of(const Call *call, int m, int thread) {
+/* One group of microbatch m of what the plan reads, with its halo if it needs one. */
+static const float *image_of(const Call *call, int m, int group, int thread) {
     const State *state = call->state;
+    const Conv2dPlan *plan = call->plan;
     float *halo = layer_scratch(call->self, state->halo, 0) + (size_t)thread * state->halo_floats;
-    int channels = call->plan->conv.in * state->sizes.groups;
-    REQUIRE(conv2d_halo_floats(call->plan, channels) <= state->halo_floats);
-    return conv2d_surround(call->plan, layer_input(call->from, m).data, channels, halo);
-}
-
-static size_t image_floats(const Call *call) {
-    const KernelConv *conv = &call->plan->conv;
-    return (size_t)conv->height * (size_t)conv->width * (size_t)call->plan->lanes;
+    size_t plane = (size_t)plan->image_height * (size_t)plan->image_width * (size_t)plan->lanes;
+    int channels = plan->conv.in;
+    REQUIRE(conv2d_halo_floats(plan, channels) <= state->halo_floats);
+    return conv2d_surround(
+        plan, layer_input(call->from, m).data + (size_t)(group * channels) * plane, channels, halo);
 }
 
 /* Floats of the packed weights of one group. */
@@ -204,13 +202,12 @@ static void run_rows(void *context, int item, int thread) {
     int m = item / call->chunks, chunk = item % call->chunks, pairs = (conv->rows + 1) / 2;
     int begin = 2 * (pairs * chunk / call->chunks), end = 2 * (pairs * (chunk + 1) / call->chunks);
     if (end > conv->rows) end = conv->rows;
-    const float *image = image_of(call, m, thread);
     const float *all_packed = layer_scratch(call->self, call->state->packed, 0);
     float *results = layer_output(call->to, m).data + plan->out_offset;
     for (int g = 0; g < call->state->sizes.groups; g++) {
         const float *packed = all_packed + (size_t)g * group_floats(call);
         const float *bias = call->bias == NULL ? NULL : call->bias + g * conv->out;
-        const float *x = image + (size_t)(g * conv->in) * image_floats(call);
+        const float *x = image_of(call, m, g, thread);
         float *y = results + (size_t)(g * conv->out) * conv->y_channel;
         if (plan->uses_winograd)
             plan->kernels->winograd(
@@ -265,7 +262,7 @@ static void weight_leaf(const Call *call, int m, int begin, int end, int thread,
     const KernelConv *conv = &call->plan->conv;
     int group = begin / conv->out;
     const float *dy = layer_input(call->dy, m).data + (size_t)(group * conv->out) * conv->y_channel;
-    const float *x = image_of(call, m, thread) + (size_t)(group * conv->in) * image_floats(call);
+    const float *x = image_of(call, m, group, thread);
     call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight, thread_sums(call, thread),
         call->plan->lanes, begin - group * conv->out, end - group * conv->out);
 }

@@ -45,7 +45,8 @@ size_t conv2d_halo_floats(const Conv2dPlan *plan, int channels) {
 
 /* What the window reaches beyond the image on both sides, seen from x and from dy. */
 size_t conv2d_halo_floats_max(const Conv2dSizes *sizes, int lanes) {
-    size_t x = (size_t)sizes->in * (size_t)lanes, dy = (size_t)sizes->out * (size_t)lanes;
+    size_t x = (size_t)(sizes->in / sizes->groups) * (size_t)lanes;
+    size_t dy = (size_t)(sizes->out / sizes->groups) * (size_t)lanes;
     for (int d = 0; d < SIDES; d++) {
         int window = sizes->dilation[d] * (sizes->kernel[d] - 1) + 1;
         x *= (size_t)(sizes->x_size[d] + 2 * sizes->padding[d]);

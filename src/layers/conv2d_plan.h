@@ -49,8 +49,8 @@ void conv2d_plan_weight_gradient(
 void conv2d_plan_input_gradient(Conv2dPlan *plan, const Conv2dSizes *sizes, const Kernels *kernels,
     int lanes, int phase_row, int phase_column);
 
-/* Local. Floats of `channels` channels with their halo, 0 without one; an upper bound for all the
- * plans of a layer. */
+/* Local. Floats of `channels` channels with their halo, 0 without one; an upper bound for one group
+ * in all the plans of a layer. */
 size_t conv2d_halo_floats(const Conv2dPlan *plan, int channels);
 size_t conv2d_halo_floats_max(const Conv2dSizes *sizes, int lanes);
 

@@ -71,15 +71,18 @@ static void assert_read(DatasetSplit split, int first, int count, int classes) {
     }
 }
 
-START_TEST(batches_are_taken_in_order_until_one_is_missing) {
+START_TEST(batches_are_taken_in_order_and_none_is_left_out) {
+    DatasetSizes sizes;
     write_records("data_batch_1.bin", 0, 3, -1);
     write_records("test_batch.bin", 20, 2, -1);
     assert_read(DATASET_TRAIN, 0, 3, 10);
     write_records("data_batch_2.bin.gz", 3, 4, -1);
     write_records("data_batch_3.bin", 7, 1, -1);
-    write_records("data_batch_5.bin", 40, 3, -1);
     assert_read(DATASET_TRAIN, 0, 8, 10);
     assert_read(DATASET_TEST, 20, 2, 10);
+    write_records("data_batch_5.bin", 40, 3, -1);
+    ck_assert_int_eq(dataset_cifar.measure(&job, DATASET_TRAIN, &sizes), STATUS_DATA);
+    ck_assert_ptr_nonnull(strstr(status_message(), "part 4 of the training set is missing"));
 }
 END_TEST
 
@@ -127,7 +130,7 @@ int main(void) {
     Suite *suite = suite_create("cifar");
     TCase *tests = unit_check_case(suite, "cifar");
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_add_test(tests, batches_are_taken_in_order_until_one_is_missing);
+    tcase_add_test(tests, batches_are_taken_in_order_and_none_is_left_out);
     tcase_add_test(tests, the_fine_label_of_the_other_version_is_taken);
     tcase_add_test(tests, a_set_that_changes_between_two_looks_is_noticed);
     tcase_add_test(tests, every_open_and_read_may_fail);

@@ -8,6 +8,14 @@ data: {format: synthetic, train_count: 1130, test_count: 200, valid_split: 0.1, 
 model:
   input: [1, 16, 16]
   layers:
+    - conv2d: {out: 6, kernel: 3, stride: 2, padding: 1}
+    - group_norm: {groups: 3}
+    - relu
+    - max_pool2d: {kernel: 2}
+    - conv2d: {out: 6, kernel: 3, padding: 1, groups: 2, algorithm: winograd}
+    - dropout2d: {p: 0.2}
+    - batch_norm
+    - relu
     - flatten
     - linear: {out: 60, bias: false}
     - batch_norm
