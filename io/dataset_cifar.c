@@ -190,8 +190,8 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
         byte_file_close(&file);
         if (status != STATUS_OK) return status;
     }
-    TRY(check_later_parts(folder, version, split, part));
-    return sizes->count > 0 ? STATUS_OK : tell_missing(folder, version, split);
+    if (part == 0) return tell_missing(folder, version, split);
+    return check_later_parts(folder, version, split, part);
 }
 
 static Status fill(
