@@ -36,6 +36,8 @@ typedef struct KernelNorm {
     int rectifies; /* a relu follows: z is what it gets, and dy is that of its output */
 } KernelNorm;
 
+enum { KERNEL_TAPS_MAX = 1024 }; /* of a convolution */
+
 /* One tap of a convolution's window: which x a weight meets. */
 typedef struct KernelTap {
     int row, column;  /* of x, for result row 0, column 0; outside of x it meets zeros */
@@ -160,12 +162,12 @@ typedef struct Kernels {
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
      * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
-     * x. */
+     * x to the left or right. */
 
     /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);
 
-    /* y = bias [out] + the sum, tap by tap and in each over i ascending, for result rows in
+    /* y = bias [out] + the sum, over i ascending and in each tap by tap, for result rows in
      * [row_begin, row_end). bias may be NULL. */
     void (*conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
         float *y, int lanes, int row_begin, int row_end);

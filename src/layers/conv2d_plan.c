@@ -16,17 +16,19 @@ static int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-/* Surround the image with what the taps reach beyond it. */
-static void add_halo(Conv2dPlan *plan) {
+/* Surround the image with what the taps reach beyond it, left and right alone or on all sides. */
+static void add_halo(Conv2dPlan *plan, int all_sides) {
     KernelConv *conv = &plan->conv;
     int top = 0, left = 0, bottom = 0, right = 0;
     for (int t = 0; t < conv->tap_count; t++) {
         const KernelTap *tap = &plan->taps[t];
-        top = larger(top, -tap->row);
+        int last_row = tap->row + (conv->rows - 1) * conv->row_step;
+        int last_column = tap->column + (conv->columns - 1) * conv->column_step;
         left = larger(left, -tap->column);
-        bottom = larger(bottom, tap->row + (conv->rows - 1) * conv->row_step - conv->height + 1);
-        right =
-            larger(right, tap->column + (conv->columns - 1) * conv->column_step - conv->width + 1);
+        right = larger(right, last_column - conv->width + 1);
+        if (!all_sides) continue;
+        top = larger(top, -tap->row);
+        bottom = larger(bottom, last_row - conv->height + 1);
     }
     if (top + left + bottom + right == 0) return;
     conv->height += top + bottom;
@@ -89,7 +91,7 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     plan->lanes = lanes;
     plan->image_height = conv->height;
     plan->image_width = conv->width;
-    if (packs_columns || !leaves_image) add_halo(plan);
+    if (packs_columns || !leaves_image) add_halo(plan, !leaves_image);
     for (int t = 0; t < conv->tap_count; t++) {
         KernelTap *tap = &plan->taps[t];
         tap->offset = ((ptrdiff_t)tap->row * conv->width + tap->column) * lanes;

@@ -6,7 +6,7 @@
 #include "src/kernels/kernels.h"
 
 enum { HEIGHT, WIDTH, SIDES };
-enum { CONV2D_TAPS_MAX = 1024 };
+enum { CONV2D_TAPS_MAX = KERNEL_TAPS_MAX };
 
 /* Sizes of a layer: channels of all groups, pixels [height, width]. */
 typedef struct Conv2dSizes {
