@@ -38,7 +38,7 @@ TEST_SAMPLES = 64
 # The jobs measured unless told otherwise: name, microbatch (None: the job's), training samples.
 DEFAULT_JOBS = [("mnist-mlp-bn", 64, 30000), ("mnist-mlp-bn", 16, 30000),
                 ("mnist-mlp-adam-bn", None, 30000), ("cifar-lenet-bn", None, 10000),
-                ("mnist-lenet-bn", None, 10000), ("cifar-cnn", None, 4000),
+                ("mnist-lenet-bn", None, 10000), ("cifar-cnn", 4, 4000),
                 ("cifar-resnet20", None, 1280)]
 DEFAULT_SAMPLES = 10000
 

@@ -7,7 +7,7 @@ for set in mnist-small cifar10-small; do
     [ -d "$data/$set" ] || skip "no $set in $data"
 done
 
-# What a batch of four in one microbatch cannot give to several ranks, microbatches of one can.
+# A batch of four is enough for four ranks in microbatches of one.
 small=(--set train.epochs=2 --progress none)
 
 # check JOB SET STEP: where to stop, in the middle of the second epoch.
