@@ -195,9 +195,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_LANES_LIST(ENTRY)                                                                   \
     ENTRY(linear_forward)                                                                          \
     ENTRY(linear_input_gradient)                                                                   \
-    ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(row_sums)                                                                                \
-    ENTRY(transpose)                                                                               \
     ENTRY(norm_moments)                                                                            \
     ENTRY(norm_forward)                                                                            \
     ENTRY(norm_sums)                                                                               \
@@ -220,9 +218,13 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(log_softmax_forward)                                                                     \
     ENTRY(log_softmax_backward)
 
-/* ... and those that see no lanes, and so use the widest vectors: KERNEL_WIDEST comes from the
- * build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
+/* ... and those whose vectors run along something else, and so are the widest: KERNEL_WIDEST comes
+ * from the build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
+    ENTRY(linear_weight_gradient)                                                                  \
+    ENTRY(transpose)                                                                               \
+    ENTRY(linear_forward_narrow)                                                                   \
+    ENTRY(linear_input_gradient_narrow)                                                            \
     ENTRY(leaky_relu_forward)                                                                      \
     ENTRY(leaky_relu_backward)                                                                     \
     ENTRY(sigmoid_forward)                                                                         \

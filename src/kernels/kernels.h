@@ -108,8 +108,9 @@ enum { KERNEL_PEAK_CHAINS = 16 };
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
     int width;       /* floats in a vector: 16, 8 or 4; divides lanes */
+    int widest;      /* floats in the instruction set's widest vector */
 
-    /* ---- linear.c: y = W x + b, Wᵀ dy, dy xᵀ ---- */
+    /* ---- linear.c, linear_gradient.c, linear_narrow.c: y = W x + b, Wᵀ dy, dy xᵀ ---- */
 
     /* y [o][s] = bias [o] + sum over i of weight [o][i] * x [i][s], i ascending, for rows o in
      * [row_begin, row_end) and each of `count` microbatches. weight [out][in]; bias may be NULL. */
@@ -120,6 +121,13 @@ typedef struct Kernels {
      * row_end). */
     void (*linear_input_gradient)(const float *weight, KernelInput dy, KernelOutput dx, int in,
         int out, int lanes, int count, int row_begin, int row_end);
+
+    /* The same for lanes below `widest`, faster: y = bias + the lanes' sums, each over every
+     * widest-th i. xt [count][lanes][xt_row] as below. */
+    void (*linear_forward_narrow)(const float *weight, const float *bias, KernelInput xt,
+        size_t xt_row, KernelOutput y, int in, int lanes, int count, int row_begin, int row_end);
+    void (*linear_input_gradient_narrow)(const float *weight, KernelInput dy, KernelOutput dx,
+        int in, int out, int lanes, int count, int row_begin, int row_end);
 
     /* dweight [o][i] = sum over the `count` microbatches, along the tree of leaves 0..count-1, of
      * (sum over s of dy [o][s] * xt [s][i], s ascending), for rows o in [row_begin, row_end).

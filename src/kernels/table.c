@@ -8,4 +8,5 @@
 #define ENTRY_OF_WIDEST(name) .name = KERNEL_OF_WIDEST(name),
 const Kernels KERNEL(table) = {.isa = TEXT(KERNEL_ISA),
     .width = WIDTH,
+    .widest = KERNEL_WIDEST,
     KERNEL_LANES_LIST(ENTRY) KERNEL_FLAT_LIST(ENTRY_OF_WIDEST)};

@@ -69,12 +69,40 @@ static void run_rows(Call *call, int rows, ThreadsWork work) {
     threads_run(call->pass->threads, items, work, call);
 }
 
+/* Fewer lanes than a vector has floats: the vectors run along the weights. */
+static int is_narrow(const Pass *pass) {
+    return pass->batch->lanes < pass->kernels->widest;
+}
+
+static void transpose_microbatch(void *context, int item, int thread) {
+    (void)thread;
+    const Call *call = context;
+    call->pass->kernels->transpose(layer_input(call->x, item).data,
+        layer_scratch(call->self, call->state->transposed, item), call->state->row, call->state->in,
+        call->pass->batch->lanes);
+}
+
+/* x of microbatch m and on, transposed. */
+static KernelInput transposed_input(const Call *call, int m) {
+    int scratch = call->state->transposed;
+    return (KernelInput){.data = layer_scratch(call->self, scratch, m),
+        .stride = call->self->scratch[scratch].stride};
+}
+
 static void forward_rows(void *context, int item, int thread) {
     (void)thread;
     const Call *call = context;
-    call->pass->kernels->linear_forward(call->weight, call->bias, layer_input(call->x, 0),
-        layer_output(call->y, 0), call->state->in, call->state->out, call->pass->batch->lanes,
-        call->pass->batch->local_count, item * call->rows_per_item, row_end(call, item));
+    const Kernels *kernels = call->pass->kernels;
+    const State *state = call->state;
+    int lanes = call->pass->batch->lanes, count = call->pass->batch->local_count;
+    int begin = item * call->rows_per_item, end = row_end(call, item);
+    KernelOutput y = layer_output(call->y, 0);
+    if (is_narrow(call->pass))
+        kernels->linear_forward_narrow(call->weight, call->bias, transposed_input(call, 0),
+            state->row, y, state->in, lanes, count, begin, end);
+    else
+        kernels->linear_forward(call->weight, call->bias, layer_input(call->x, 0), y, state->in,
+            state->out, lanes, count, begin, end);
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
@@ -86,15 +114,9 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
         .y = y,
         .weight = self->tensors[state->weight].data,
         .bias = state->bias < 0 ? NULL : self->tensors[state->bias].data};
+    if (is_narrow(pass))
+        threads_run(pass->threads, pass->batch->local_count, transpose_microbatch, &call);
     run_rows(&call, state->out, forward_rows);
-}
-
-static void transpose_microbatch(void *context, int item, int thread) {
-    (void)thread;
-    const Call *call = context;
-    call->pass->kernels->transpose(layer_input(call->x, item).data,
-        layer_scratch(call->self, call->state->transposed, item), call->state->row, call->state->in,
-        call->pass->batch->lanes);
 }
 
 static void parameter_gradient_rows(void *context, int item, int thread) {
@@ -106,9 +128,7 @@ static void parameter_gradient_rows(void *context, int item, int thread) {
     int count = (int)batch->nodes[call->node].count;
     int begin = item * call->rows_per_item, end = row_end(call, item);
     KernelInput dy = layer_input(call->dy, first);
-    KernelInput transposed = {.data = layer_scratch(call->self, state->transposed, first),
-        .stride = call->self->scratch[state->transposed].stride};
-    call->pass->kernels->linear_weight_gradient(dy, transposed, state->row,
+    call->pass->kernels->linear_weight_gradient(dy, transposed_input(call, first), state->row,
         layer_gradient(call->self, call->pass, state->weight, call->node), state->in, state->out,
         batch->lanes, count, begin, end);
     if (state->bias < 0) return;
@@ -120,9 +140,17 @@ static void parameter_gradient_rows(void *context, int item, int thread) {
 static void input_gradient_rows(void *context, int item, int thread) {
     (void)thread;
     const Call *call = context;
-    call->pass->kernels->linear_input_gradient(call->weight, layer_input(call->dy, 0),
-        layer_output(call->y, 0), call->state->in, call->state->out, call->pass->batch->lanes,
-        call->pass->batch->local_count, item * call->rows_per_item, row_end(call, item));
+    const Kernels *kernels = call->pass->kernels;
+    int in = call->state->in, out = call->state->out, lanes = call->pass->batch->lanes;
+    int count = call->pass->batch->local_count;
+    int begin = item * call->rows_per_item, end = row_end(call, item);
+    KernelInput dy = layer_input(call->dy, 0);
+    KernelOutput dx = layer_output(call->y, 0);
+    if (is_narrow(call->pass))
+        kernels->linear_input_gradient_narrow(
+            call->weight, dy, dx, in, out, lanes, count, begin, end);
+    else
+        kernels->linear_input_gradient(call->weight, dy, dx, in, out, lanes, count, begin, end);
 }
 
 static void backward(
