@@ -18,6 +18,16 @@ const DatasetFormat *dataset_format(int format) {
     return formats[format];
 }
 
+Status dataset_has_test(Comm *comm, const Job *job, int *has_test) {
+    const DatasetFormat *format = formats[job->data.format];
+    Status status = STATUS_OK;
+    *has_test = 1;
+    if (format->has_split != NULL && comm_is_root(comm))
+        status = format->has_split(job, DATASET_TEST, has_test);
+    comm_broadcast(comm, has_test, sizeof *has_test, 0);
+    return comm_agree(comm, status);
+}
+
 /* One rank of each node handles the files. */
 static int is_leader(const Comm *comm) {
     return comm_node_rank(comm) == 0;

@@ -21,6 +21,10 @@ typedef struct Dataset {
     CommWindow *window;    /* holds labels and images */
 } Dataset;
 
+/* Collective: job equal on all ranks. Whether the set comes with test samples; part of a test split
+ * counts as one, so that dataset_open tells what is missing. Fails, agreed, as dataset_open. */
+MUST_CHECK Status dataset_has_test(Comm *comm, const Job *job, int *has_test);
+
 /* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into
  * memory that the node shares, and transforms its samples there; every byte and label is checked,
  * and its digest compared over the nodes: XXH3-128 of sizes, element type, labels and images. Of

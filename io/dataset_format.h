@@ -20,9 +20,13 @@ typedef struct DatasetSizes {
     int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
 } DatasetSizes;
 
-/* The first two functions are Local; one rank of each node calls them. They see nothing but the
- * job's data section and seed. */
+/* `has_split` and the next two functions are Local; one rank of each node calls them. They see
+ * nothing but the job's data section and seed. */
 typedef struct DatasetFormat {
+    /* Whether anything of a split is there, images or labels. NULL for formats whose sets always
+     * have both splits. */
+    Status (*has_split)(const Job *job, DatasetSplit split, int *has);
+
     /* Find out the sizes without memory that depends on them, and check that the set is what it
      * claims as far as that is possible. */
     Status (*measure)(const Job *job, DatasetSplit split, DatasetSizes *sizes);

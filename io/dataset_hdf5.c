@@ -22,6 +22,17 @@ static const char *const image_words[] = {
 static const char *const label_words[] = {
     [DATASET_TRAIN] = "training labels", [DATASET_TEST] = "test labels"};
 
+static Status has_split(const Job *job, DatasetSplit split, int *has) {
+    HDF5_SECTION;
+    Hdf5File file;
+    Status status = hdf5_file_open(&file, job->data.path);
+    if (status == STATUS_OK)
+        *has = hdf5_file_has_array(&file, image_names[split]) ||
+               hdf5_file_has_array(&file, label_names[split]);
+    hdf5_file_close(&file);
+    return status;
+}
+
 /* ---- measuring ---- */
 
 static Status describe_images(
@@ -207,4 +218,5 @@ static Status open_source(
     return STATUS_OK;
 }
 
-const DatasetFormat dataset_hdf5 = {.measure = measure, .fill = fill, .open_source = open_source};
+const DatasetFormat dataset_hdf5 = {
+    .has_split = has_split, .measure = measure, .fill = fill, .open_source = open_source};

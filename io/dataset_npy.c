@@ -24,6 +24,19 @@ static Status open_array(NpyFile *file, const char *folder, const char *const na
     return FAIL(STATUS_MISSING, "%s: found neither %s nor %s", folder, names[0], names[1]);
 }
 
+static Status has_split(const Job *job, DatasetSplit split, int *has) {
+    const char *const *names[] = {image_names[split], label_names[split]};
+    *has = 0;
+    for (int i = 0; i < 4; i++) {
+        NpyFile file;
+        TRY(npy_open(&file, job->data.path, names[i / 2][i % 2]));
+        if (file.bytes.stream == NULL) continue;
+        *has = 1;
+        npy_close(&file);
+    }
+    return STATUS_OK;
+}
+
 /* ---- images ---- */
 
 static Status measure_images(const NpyFile *file, int layout, DatasetSizes *sizes, int *is_nhwc) {
@@ -169,4 +182,4 @@ static Status fill(
     return status;
 }
 
-const DatasetFormat dataset_npy = {.measure = measure, .fill = fill};
+const DatasetFormat dataset_npy = {.has_split = has_split, .measure = measure, .fill = fill};

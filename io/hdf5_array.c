@@ -100,6 +100,12 @@ static int is_dataset(hid_t file, const char *name) {
     return is_one;
 }
 
+int hdf5_file_has_array(const Hdf5File *file, const char *const *names) {
+    for (int i = 0; names[i] != NULL; i++)
+        if (is_dataset(file->id, names[i])) return 1;
+    return 0;
+}
+
 static Status find_name(
     const Hdf5File *file, const char *const *names, const char *what, const char **found) {
     char list[256] = "";

@@ -34,6 +34,9 @@ void hdf5_file_close(Hdf5File *file);
  * where a file has been cut. Fails with STATUS_DATA, STATUS_IO. */
 MUST_CHECK Status hdf5_file_check_unchanged(const Hdf5File *file);
 
+/* Local. Whether the file has an array under any of `names`, ended by NULL. */
+int hdf5_file_has_array(const Hdf5File *file, const char *const *names);
+
 /* Local. Open the one array among `names`, ended by NULL, that is there, and check that all of it
  * is stored: what its shape promises is what the file holds, or what deflate can make of it. `what`
  * says what is looked for. The caller closes with hdf5_array_close, also after a failure. Fails

@@ -6,6 +6,7 @@
 #include "io/image_folder.h"
 #include "src/command.h"
 #include "src/memory.h"
+#include "src/rng.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -147,8 +148,11 @@ static Status convert_set(Conversion *conversion, const Job *job) {
         return FAIL(STATUS_USAGE, "--channels is for folders of images; %s is a set of format %s",
             conversion->input, format_words()[job->data.format]);
     printf("%s: format %s\n", conversion->input, format_words()[job->data.format]);
+    const DatasetFormat *format = dataset_format(job->data.format);
+    int has_test = 1;
     TRY(convert_split(conversion, job, DATASET_TRAIN, &class_count));
-    TRY(convert_split(conversion, job, DATASET_TEST, &class_count));
+    if (format->has_split != NULL) TRY(format->has_split(job, DATASET_TEST, &has_test));
+    if (has_test) TRY(convert_split(conversion, job, DATASET_TEST, &class_count));
     return finish_with_numbers(conversion, class_count);
 }
 
@@ -208,37 +212,74 @@ static Status read_image(Conversion *conversion, FirstImage *first, const char *
     return status;
 }
 
+/* Image number `number` of a split, counted class after class. */
+static Status find_image(const ImageFolder *folder, int split, uint32_t number, int32_t *label,
+    char path[IMAGE_FOLDER_PATH_BYTES]) {
+    const NameList *files = folder->files + (size_t)split * folder->classes.count;
+    for (*label = 0; number >= files[*label].count; ++*label)
+        number -= (uint32_t)files[*label].count;
+    return image_folder_path(folder, split, *label, number, path);
+}
+
+static Status add_images(Conversion *conversion, const ImageFolder *folder, int split,
+    FirstImage *first, const uint32_t *order) {
+    for (int64_t i = 0; i < folder->count[split]; i++) {
+        char path[IMAGE_FOLDER_PATH_BYTES];
+        int32_t label = 0;
+        TRY(find_image(folder, split, order[i], &label, path));
+        TRY(read_image(conversion, first, path));
+        TRY(dataset_file_add(conversion->file, conversion->result, label));
+    }
+    return STATUS_OK;
+}
+
+/* The images are mixed, always in the same way: class after class, the last part of a set, which
+ * validation takes, would hold the last classes only. */
 static Status convert_images(
     Conversion *conversion, const ImageFolder *folder, int split, FirstImage *first) {
-    int is_begun = 0;
+    uint32_t *order = NULL, count = (uint32_t)folder->count[split];
+    char path[IMAGE_FOLDER_PATH_BYTES];
+    int32_t label = 0;
+    if (folder->count[split] > UINT32_MAX)
+        return FAIL(STATUS_DATA, "%s: more than %u images", folder->path, UINT32_MAX);
+    TRY(find_image(folder, split, 0, &label, path));
+    TRY(read_image(conversion, first, path));
     DatasetFileSplit written = {.name = split_names[split],
         .count = folder->count[split],
         .class_count = (int64_t)folder->classes.count,
+        .sample = first->shape,
         .element_bytes = 1};
-    for (size_t label = 0; label < folder->classes.count; label++) {
-        const NameList *files = &folder->files[(size_t)split * folder->classes.count + label];
-        for (size_t i = 0; i < files->count; i++) {
-            char path[IMAGE_FOLDER_PATH_BYTES];
-            TRY(image_folder_path(folder, split, (int)label, i, path));
-            TRY(read_image(conversion, first, path));
-            written.sample = first->shape;
-            if (!is_begun) TRY(dataset_file_begin(conversion->file, &written));
-            is_begun = 1;
-            TRY(dataset_file_add(conversion->file, conversion->result, (int32_t)label));
-        }
+    TRY(dataset_file_begin(conversion->file, &written));
+    TRY(MEMORY_ALLOCATE(&order, count, "order of the images"));
+    rng_permute(rng_stream(1, RNG_SHUFFLE, 0), (uint32_t)split, order, count);
+    Status status = add_images(conversion, folder, split, first, order);
+    memory_free(order);
+    if (status == STATUS_OK) tell_split(split, folder->count[split], first->shape);
+    return status;
+}
+
+/* What a folder of classes has beside train and test is nobody's: say so. */
+static void tell_unused(const ImageFolder *folder) {
+    static const char *const names[] = {"val", "valid", "validation"};
+    char path[IMAGE_FOLDER_PATH_BYTES + 16];
+    struct stat found;
+    for (size_t i = 0; folder->has_splits && i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder->path, names[i]);
+        if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
+            printf("%s: not converted: only train and test are; data.valid_split makes validation "
+                   "of a part of train\n",
+                path);
     }
-    tell_split(split, folder->count[split], first->shape);
-    return STATUS_OK;
 }
 
 static Status convert_folder(Conversion *conversion) {
     FirstImage first = {.path = ""};
     ImageFolder folder;
     Status status = image_folder_open(&folder, conversion->input);
-    if (status == STATUS_OK)
-        printf("%s: images of %zu classes; they are written class after class, so data.valid_split "
-               "would keep the last classes only\n",
-            conversion->input, folder.classes.count);
+    if (status == STATUS_OK) {
+        printf("%s: images of %zu classes\n", conversion->input, folder.classes.count);
+        tell_unused(&folder);
+    }
     for (int split = 0; split < IMAGE_FOLDER_SPLITS && status == STATUS_OK; split++)
         if (folder.count[split] > 0) status = convert_images(conversion, &folder, split, &first);
     if (status == STATUS_OK)

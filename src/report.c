@@ -36,7 +36,7 @@ static void describe_run(const Trainer *trainer) {
         "microbatches of %lld",
         network->parameter_count, (long long)trainer->train->source.count,
         trainer->valid == NULL ? 0LL : (long long)trainer->valid->source.count,
-        (long long)trainer->test->source.count, (long long)job->train.batch_size,
+        (long long)trainer->test_set.count, (long long)job->train.batch_size,
         (long long)job->train.microbatch);
     progress_print(trainer->display, "%d rank%s on %d node%s, %d thread%s each, %s; writing to %s",
         comm_size(trainer->comm), comm_size(trainer->comm) == 1 ? "" : "s",
@@ -161,6 +161,10 @@ void report_epoch(const Trainer *trainer, const ProgressPoint *point, double sec
 
 Status report_test(Trainer *trainer) {
     Totals test;
+    if (trainer->test == NULL) {
+        progress_print(trainer->display, "no test: the set has no test samples");
+        return STATUS_OK;
+    }
     TRY(engine_evaluate(&trainer->engine, trainer->test, 0, &test, NULL));
     progress_print(trainer->display, "test loss %.4f accuracy %.4f (%lld samples)",
         totals_loss(&test), totals_accuracy(&test), (long long)test.samples);

@@ -39,7 +39,8 @@ void report_epoch(const Trainer *trainer, const ProgressPoint *point, double sec
 /* Local. Where the time of rank 0's training steps went, if it was measured. */
 void report_profile(const Trainer *trainer);
 
-/* Collective. Evaluate the test set and tell the result. Fails as engine_run. */
+/* Collective. Evaluate the test set and tell the result, or that there is none. Fails as
+ * engine_run. */
 MUST_CHECK Status report_test(Trainer *trainer);
 
 #endif

@@ -115,8 +115,18 @@ static Status create_loaders(Trainer *trainer) {
             "for "
             "it: set data.valid_split (0.1, say), or checkpoint.keep_best to train_loss or none",
             data->valid_split);
+    if (trainer->test_set.count == 0) return STATUS_OK;
     return dataset_create_loader(
         &trainer->test, &trainer->test_set, data, 0, trainer->test_set.count);
+}
+
+/* A set may come without test samples; then nothing is tested in the end. */
+static Status open_sets(Trainer *trainer) {
+    int has_test = 0;
+    TRY(dataset_open(&trainer->train_set, trainer->comm, &trainer->job, DATASET_TRAIN));
+    TRY(dataset_has_test(trainer->comm, &trainer->job, &has_test));
+    if (!has_test) return STATUS_OK;
+    return dataset_open(&trainer->test_set, trainer->comm, &trainer->job, DATASET_TEST);
 }
 
 static Status check_classes(const Trainer *trainer) {
@@ -154,8 +164,7 @@ static Status set_up(Trainer *trainer) {
     TRY(comm_agree(comm, read_job(trainer)));
     TRY(comm_require_same(comm, "the resolved job", trainer->job_text));
     TRY(comm_agree(comm, is_root ? open_folder(trainer) : STATUS_OK));
-    TRY(dataset_open(&trainer->train_set, comm, &trainer->job, DATASET_TRAIN));
-    TRY(dataset_open(&trainer->test_set, comm, &trainer->job, DATASET_TEST));
+    TRY(open_sets(trainer));
     TRY(comm_agree(comm, standardize(trainer)));
     TRY(comm_agree(comm, create_loaders(trainer)));
     TRY(engine_create(&trainer->engine, comm, &trainer->job, &trainer->options->engine));

@@ -97,6 +97,8 @@ def main(folder):
                compression="gzip", shuffle=True)
     write_hdf5(f"{folder}/hdf5-float.h5", sets, beside, lambda x: x[:, None].astype(np.float32) / np.float32(255),
                lambda y: y.astype(np.uint32), fletcher32=True)
+    write_hdf5(f"{folder}/no-test.h5", sets[:1], groups[:1], lambda x: x, lambda y: y)
+    write_npy(f"{folder}/no-test", sets[:1], long_names, lambda x: x, lambda y: y)
     write_coloured_sets(folder)
 
 

@@ -92,8 +92,13 @@ expect 0 convert "$made/sizes" "$out" --resize 16x24
 compare sizes 16 24
 rm "$out"
 expect 65 convert "$made/sizes" "$out"
-grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/a/1.png 12 x 9: " "$folder/err" ||
+grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/[ab]/[0-2].[pj][np]g [0-9]* x [0-9]*: " "$folder/err" ||
     { cat "$folder/err"; fail "the two images are not named"; }
+mkdir "$made/mixed/val"
+expect 0 convert "$made/mixed" "$out"
+grep -q "mixed/val: not converted: " "$folder/out" || fail "val is passed over in silence"
+rmdir "$made/mixed/val"
+rm "$out"
 mkdir "$made/mixed/test/unknown"
 expect 65 convert "$made/mixed" "$out"
 expect_text "test/unknown: there is no class of that name in"

@@ -58,6 +58,52 @@ hundred=$run
 train_on hundred cifar100 cifar 3 1
 same_model "$hundred" "$run"
 
+# The same with all that may be done to images on the way, on one rank and on three.
+cat >"$folder/changed.yaml" <<'YAML'
+data:
+  valid_split: 0.1
+  resize: [24, 20]
+  standardize: train
+  augment: {random_crop: 2, flip: true, cutout: 5}
+model: {input: [3, 24, 20], layers: [conv2d: {out: 4, kernel: 3, padding: 1}, batch_norm, relu, flatten, linear: {out: 10}]}
+optimizer: {lr: 0.05, momentum: 0.9}
+train: {epochs: 2, batch_size: 32, microbatch: 8}
+YAML
+train_on changed cifar cifar 1 1
+changed=$run
+for case in "cifar cifar 3 1" "cifar-npy npy 3 2" "cifar.h5 hdf5 1 1" "cifar.h5 hdf5 3 1"; do
+    # shellcheck disable=SC2086
+    train_on changed $case
+    same_model "$changed" "$run"
+done
+
+# same_training RUN RUN: as same_model, but the second has no test.
+same_training() {
+    checks=$((checks + 1))
+    h5diff "$1/latest.h5" "$2/latest.h5" /model >"$folder/out" || fail "the models of $1 and $2 differ"
+    losses "$1" | grep -v test_loss >"$folder/a"
+    losses "$2" >"$folder/b"
+    expect_same "$folder/a" "$folder/b"
+}
+# A set without test samples trains to the same model, and says that there is no test; half of a test
+# split is an error.
+for case in "no-test npy 1 1" "no-test.h5 hdf5 3 1"; do
+    # shellcheck disable=SC2086
+    train_on grey $case
+    same_training "$grey" "$run"
+    grep -q '0 test;' "$run/log.txt" || fail "the log counts test samples"
+    grep -q 'no test: the set has no test samples' "$run/log.txt" || fail "the log does not say that there is no test"
+done
+expect 66 "$lockstep" eval "$run/latest.h5"
+expect_text "has no test images"
+expect 0 "$lockstep" convert "$folder/sets/no-test.h5" "$folder/sets/no-test-again.h5"
+train_on grey no-test-again.h5 hdf5 2 1
+same_training "$grey" "$run"
+cp "$folder/sets/npy/test_labels.npy" "$folder/sets/no-test"
+expect 66 ranks 2 train "$folder/grey.yaml" --out "$folder/half" --progress none \
+    --set "data.path=$folder/sets/no-test" --set data.format=npy
+expect_text "found neither test_images.npy nor x_test.npy"
+
 # Stopped in the middle of an epoch and continued on other ranks: the same file.
 stopped=$folder/stopped
 hdf5=(--set "data.path=$folder/sets/hdf5.h5" --set data.format=hdf5 --progress none)
