@@ -1,147 +1,174 @@
-/* standardize.c - see standardize.h. Bytes are counted, which is exact; floats are summed in
- * double, twice, over a binary tree of the samples. */
+/* standardize.c - see standardize.h. Bytes are counted, a record for each rank: whole numbers,
+ * whose sums are exact. Floats are summed in double, twice, a record for each block of samples,
+ * over binary trees of samples and blocks. */
 #include "src/standardize.h"
 #include "src/memory.h"
 #include <math.h>
 
 enum { BLOCK = 64 }; /* samples read at once */
-
-typedef struct Samples {
-    const StandardizeInput *input;
-    int channels;
-    size_t pixels, sample_bytes;
-    void *block; /* [BLOCK] samples, where they are read */
-} Samples;
+enum { VALUES = 256 };
 
 /* `count` <= BLOCK samples from number `begin` on, one after the other. */
-static Status fetch(const Samples *samples, int64_t begin, int count, const void **first) {
-    const StandardizeInput *input = samples->input;
+static Status fetch(
+    const Standardizer *standardizer, int64_t begin, int count, const void **first) {
+    const StandardizeInput *input = standardizer->input;
     int64_t index[BLOCK];
-    *first = samples->block;
+    *first = standardizer->block;
     if (input->samples != NULL) {
-        *first = (const char *)input->samples + (size_t)begin * samples->sample_bytes;
+        *first = (const char *)input->samples + (size_t)begin * standardizer->sample_bytes;
         return STATUS_OK;
     }
     for (int i = 0; i < count; i++) index[i] = begin + i;
-    return input->source->read(input->source->context, index, count, samples->block);
+    return input->source->read(input->source->context, index, count, standardizer->block);
+}
+
+/* Samples of block number `block` of the set, each record's of a batch that floats have. */
+static int block_count(const Standardizer *standardizer, int64_t block) {
+    int64_t left = standardizer->input->count - block * BLOCK;
+    return left < BLOCK ? (int)left : BLOCK;
+}
+
+/* Collective. The sum of all ranks' records. */
+static void combine(Standardizer *standardizer, double *total) {
+    Reducer *reducer = standardizer->input->reducer;
+    const Batch *batch = &standardizer->batch;
+    reducer->combine(reducer, batch, (int)batch->global_microbatch_count,
+        standardizer->record_length, reducer_merge_sum, standardizer->records, NULL, total);
 }
 
 /* ---- bytes ---- */
 
 static void count_values(
-    const Samples *samples, const uint8_t *first, int count, uint64_t counts[][256]) {
+    const Standardizer *standardizer, const uint8_t *first, int count, double *counts) {
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < samples->channels; c++) {
+        for (int c = 0; c < standardizer->channels; c++) {
             const uint8_t *plane =
-                first + (size_t)i * samples->sample_bytes + (size_t)c * samples->pixels;
-            for (size_t p = 0; p < samples->pixels; p++) counts[c][plane[p]]++;
+                first + (size_t)i * standardizer->sample_bytes + (size_t)c * standardizer->pixels;
+            for (size_t p = 0; p < standardizer->pixels; p++) counts[c * VALUES + plane[p]]++;
         }
 }
 
-static Status measure_bytes(const Samples *samples, double *mean, double *variance) {
-    uint64_t counts[OPTION_LIST_MAX][256] = {{0}};
-    int64_t all = samples->input->count;
-    for (int64_t begin = 0; begin < all; begin += BLOCK) {
+/* This rank's blocks. */
+static Status count_blocks(Standardizer *standardizer) {
+    const StandardizeInput *input = standardizer->input;
+    int64_t blocks = (input->count + BLOCK - 1) / BLOCK;
+    int64_t end = tree_first_leaf(input->rank + 1, input->size, blocks);
+    for (int64_t b = tree_first_leaf(input->rank, input->size, blocks); b < end; b++) {
         const void *first = NULL;
-        int count = all - begin < BLOCK ? (int)(all - begin) : BLOCK;
-        TRY(fetch(samples, begin, count, &first));
-        count_values(samples, first, count, counts);
+        TRY(fetch(standardizer, b * BLOCK, block_count(standardizer, b), &first));
+        count_values(standardizer, first, block_count(standardizer, b), standardizer->records);
     }
-    double total = (double)all * (double)samples->pixels;
-    for (int c = 0; c < samples->channels; c++) {
-        uint64_t sum = 0;
-        double squares = 0;
-        for (uint64_t v = 0; v < 256; v++) sum += v * counts[c][v];
-        double middle = (double)sum / total;
-        for (int v = 0; v < 256; v++) squares += (double)counts[c][v] * (v - middle) * (v - middle);
+    return STATUS_OK;
+}
+
+static Status measure_bytes(Standardizer *standardizer, double *mean, double *variance) {
+    double counts[OPTION_LIST_MAX * VALUES];
+    double total = (double)standardizer->input->count * (double)standardizer->pixels;
+    Status status = count_blocks(standardizer);
+    combine(standardizer, counts);
+    for (int c = 0; c < standardizer->channels; c++) {
+        const double *of_channel = counts + (size_t)c * VALUES;
+        double sum = 0, squares = 0;
+        for (int v = 0; v < VALUES; v++) sum += v * of_channel[v];
+        double middle = sum / total;
+        for (int v = 0; v < VALUES; v++) squares += of_channel[v] * (v - middle) * (v - middle);
         mean[c] = middle / 255;
         variance[c] = squares / total / (255.0 * 255.0);
     }
-    return STATUS_OK;
+    return status;
 }
 
 /* ---- floats ---- */
 
 /* Of a tree over `count` samples, the leaves of its left half. */
-static int64_t left_half(int64_t count) {
-    int64_t half = 1;
+static int left_half(int count) {
+    int half = 1;
     while (2 * half < count) half *= 2;
     return half;
 }
 
 /* The sum of (x - middle)^power over one channel of `count` samples. */
-static double sum_block(
-    const Samples *samples, const float *plane, int count, double middle, int power) {
-    size_t step = samples->sample_bytes / sizeof *plane;
+static double sum_samples(
+    const Standardizer *standardizer, const float *plane, int count, double middle, int power) {
+    size_t step = standardizer->sample_bytes / sizeof *plane;
     if (count > 1) {
-        int half = (int)left_half(count);
-        return sum_block(samples, plane, half, middle, power) +
-               sum_block(samples, plane + (size_t)half * step, count - half, middle, power);
+        int half = left_half(count);
+        return sum_samples(standardizer, plane, half, middle, power) +
+               sum_samples(standardizer, plane + (size_t)half * step, count - half, middle, power);
     }
     double sum = 0;
-    for (size_t p = 0; p < samples->pixels; p++) {
+    for (size_t p = 0; p < standardizer->pixels; p++) {
         double difference = plane[p] - middle;
         sum += power == 1 ? difference : difference * difference;
     }
     return sum;
 }
 
-/* The same for every channel of samples [begin, begin + count) of the set. */
-static Status sum_powers(const Samples *samples, int64_t begin, int64_t count, const double *middle,
-    int power, double *sums) {
-    double right[OPTION_LIST_MAX];
-    if (count > BLOCK) {
-        int64_t half = left_half(count);
-        TRY(sum_powers(samples, begin, half, middle, power, sums));
-        TRY(sum_powers(samples, begin + half, count - half, middle, power, right));
-        for (int c = 0; c < samples->channels; c++) sums[c] += right[c];
-        return STATUS_OK;
+/* The same for every channel of this rank's blocks, into their records. */
+static Status sum_blocks(Standardizer *standardizer, const double *middle, int power) {
+    const Batch *batch = &standardizer->batch;
+    double *record = standardizer->records;
+    for (int m = 0; m < batch->local_count; m++, record += standardizer->record_length) {
+        int64_t block = batch->local_begin + m;
+        int count = block_count(standardizer, block);
+        const void *first = NULL;
+        TRY(fetch(standardizer, block * BLOCK, count, &first));
+        for (int c = 0; c < standardizer->channels; c++)
+            record[c] = sum_samples(standardizer,
+                (const float *)first + (size_t)c * standardizer->pixels, count, middle[c], power);
     }
-    const void *first = NULL;
-    TRY(fetch(samples, begin, (int)count, &first));
-    for (int c = 0; c < samples->channels; c++)
-        sums[c] = sum_block(samples, (const float *)first + (size_t)c * samples->pixels, (int)count,
-            middle[c], power);
     return STATUS_OK;
 }
 
-static Status measure_floats(const Samples *samples, double *mean, double *variance) {
+static Status measure_floats(Standardizer *standardizer, double *mean, double *variance) {
     double zero[OPTION_LIST_MAX] = {0};
-    int64_t count = samples->input->count;
-    double total = (double)count * (double)samples->pixels;
-    TRY(sum_powers(samples, 0, count, zero, 1, mean));
-    for (int c = 0; c < samples->channels; c++) mean[c] /= total;
-    TRY(sum_powers(samples, 0, count, mean, 2, variance));
-    for (int c = 0; c < samples->channels; c++) variance[c] /= total;
-    return STATUS_OK;
+    double total = (double)standardizer->input->count * (double)standardizer->pixels;
+    Status status = sum_blocks(standardizer, zero, 1);
+    combine(standardizer, mean);
+    for (int c = 0; c < standardizer->channels; c++) mean[c] /= total;
+    if (status == STATUS_OK) status = sum_blocks(standardizer, mean, 2);
+    combine(standardizer, variance); /* also after a failure: the others wait */
+    for (int c = 0; c < standardizer->channels; c++) variance[c] /= total;
+    return status;
 }
 
 /* ---- the measure ---- */
 
-static Status measure(const Samples *samples, double *mean, double *variance) {
-    return samples->input->element_bytes == 1 ? measure_bytes(samples, mean, variance)
-                                              : measure_floats(samples, mean, variance);
-}
-
-Status standardize_measure(const StandardizeInput *input, OptionFloats *mean, OptionFloats *std) {
+Status standardize_prepare(Standardizer *standardizer, const StandardizeInput *input) {
     Shape sample = input->sample;
     REQUIRE(sample.dimension_count == 3 && input->count > 0);
     REQUIRE(input->element_bytes == 1 || input->element_bytes == sizeof(float));
-    double variance[OPTION_LIST_MAX];
-    Samples samples = {.input = input,
-        .channels = sample.size[0],
+    int is_bytes = input->element_bytes == 1, channels = sample.size[0];
+    *standardizer = (Standardizer){.input = input,
+        .channels = channels,
+        .record_length = is_bytes ? channels * VALUES : channels,
         .pixels = (size_t)sample.size[1] * (size_t)sample.size[2],
         .sample_bytes = shape_element_count(sample) * input->element_bytes};
-    if (samples.channels > OPTION_LIST_MAX)
-        return FAIL(STATUS_CONFIG, "data.standardize: samples of %d channels; at most %d",
-            samples.channels, OPTION_LIST_MAX);
-    if (input->samples == NULL)
-        TRY(memory_allocate(&samples.block, BLOCK, samples.sample_bytes, "samples to be measured"));
-    Status status = measure(&samples, mean->values, variance);
-    memory_free(samples.block);
-    TRY(status);
-    mean->count = std->count = samples.channels;
-    for (int c = 0; c < samples.channels; c++) {
+    if (channels > OPTION_LIST_MAX)
+        return FAIL(STATUS_CONFIG, "data.standardize: samples of %d channels; at most %d", channels,
+            OPTION_LIST_MAX);
+    batch_plan(&standardizer->batch, is_bytes ? input->size : input->count, is_bytes ? 1 : BLOCK,
+        input->rank, input->size);
+    TRY(MEMORY_ALLOCATE(&standardizer->records,
+        (size_t)standardizer->batch.local_count * (size_t)standardizer->record_length,
+        "sums over samples"));
+    if (input->samples != NULL) return STATUS_OK;
+    return memory_allocate(
+        &standardizer->block, BLOCK, standardizer->sample_bytes, "samples to be measured");
+}
+
+void standardize_finish(Standardizer *standardizer) {
+    memory_free(standardizer->records);
+    memory_free(standardizer->block);
+}
+
+Status standardize_measure(Standardizer *standardizer, OptionFloats *mean, OptionFloats *std) {
+    double variance[OPTION_LIST_MAX];
+    TRY(standardizer->input->element_bytes == 1
+            ? measure_bytes(standardizer, mean->values, variance)
+            : measure_floats(standardizer, mean->values, variance));
+    mean->count = std->count = standardizer->channels;
+    for (int c = 0; c < standardizer->channels; c++) {
         std->values[c] = sqrt(variance[c]);
         if (!(variance[c] > 0) || !isfinite(variance[c]))
             return FAIL(STATUS_DATA,

@@ -70,25 +70,39 @@ static Status count_training_samples(const Trainer *trainer, int64_t *train_coun
         valid_split, (long long)trainer->train_set.count);
 }
 
-/* What data.standardize asks for becomes data.normalize: evaluation and resume need no other word
- * of it. Every rank computes the same from the same samples. */
-static Status standardize(Trainer *trainer) {
+/* Collective. Each rank measures its part of the training samples. */
+static Status measure_samples(Trainer *trainer, int64_t train_count) {
     JobData *data = &trainer->job.data;
     const Dataset *set = &trainer->train_set;
-    int64_t train_count = 0;
-    if (data->standardize == STANDARDIZE_NONE) return STATUS_OK;
-    TRY(count_training_samples(trainer, &train_count));
     StandardizeInput input = {.samples = set->images,
         .source = &set->source,
         .count = train_count,
         .sample = set->shape,
-        .element_bytes = (size_t)set->element_bytes};
-    TRY(standardize_measure(&input, &data->mean, &data->std));
-    data->standardize = STANDARDIZE_NONE;
+        .element_bytes = (size_t)set->element_bytes,
+        .reducer = comm_reducer(trainer->comm),
+        .rank = comm_position(trainer->comm),
+        .size = comm_size(trainer->comm)};
+    Standardizer standardizer;
+    Status status = comm_agree(trainer->comm, standardize_prepare(&standardizer, &input));
+    if (status == STATUS_OK)
+        status =
+            comm_agree(trainer->comm, standardize_measure(&standardizer, &data->mean, &data->std));
+    standardize_finish(&standardizer);
+    return status;
+}
+
+/* Collective. What data.standardize asks for becomes data.normalize: evaluation and resume need no
+ * other word of it. */
+static Status standardize(Trainer *trainer) {
+    int64_t train_count = 0;
+    if (trainer->job.data.standardize == STANDARDIZE_NONE) return STATUS_OK;
+    TRY(comm_agree(trainer->comm, count_training_samples(trainer, &train_count)));
+    TRY(measure_samples(trainer, train_count));
+    trainer->job.data.standardize = STANDARDIZE_NONE;
     memory_free(trainer->job_text);
     trainer->job_text = NULL;
     report_standardization(trainer, train_count);
-    return job_file_print(&trainer->job, 0, &trainer->job_text);
+    return comm_agree(trainer->comm, job_file_print(&trainer->job, 0, &trainer->job_text));
 }
 
 /* Training samples are augmented, no others. */
@@ -165,7 +179,7 @@ static Status set_up(Trainer *trainer) {
     TRY(comm_require_same(comm, "the resolved job", trainer->job_text));
     TRY(comm_agree(comm, is_root ? open_folder(trainer) : STATUS_OK));
     TRY(open_sets(trainer));
-    TRY(comm_agree(comm, standardize(trainer)));
+    TRY(standardize(trainer));
     TRY(comm_agree(comm, create_loaders(trainer)));
     TRY(engine_create(&trainer->engine, comm, &trainer->job, &trainer->options->engine));
     TRY(comm_agree(comm, create_local_parts(trainer)));

@@ -156,11 +156,23 @@ END_TEST
 
 /* ---- standardize ---- */
 
+static Status measure_input(const StandardizeInput *input, OptionFloats *mean, OptionFloats *std) {
+    Standardizer standardizer;
+    Status status = standardize_prepare(&standardizer, input);
+    if (status == STATUS_OK) status = standardize_measure(&standardizer, mean, std);
+    standardize_finish(&standardizer);
+    return status;
+}
+
 static Status measure(const void *samples, int64_t count, Shape sample, size_t element_bytes,
     OptionFloats *mean, OptionFloats *std) {
-    StandardizeInput input = {
-        .samples = samples, .count = count, .sample = sample, .element_bytes = element_bytes};
-    return standardize_measure(&input, mean, std);
+    StandardizeInput input = {.samples = samples,
+        .count = count,
+        .sample = sample,
+        .element_bytes = element_bytes,
+        .reducer = reducer_of_one_rank(),
+        .size = 1};
+    return measure_input(&input, mean, std);
 }
 
 enum { READ_SAMPLE_FLOATS = 6 };
@@ -181,12 +193,16 @@ START_TEST(samples_that_are_read_measure_the_same_as_in_memory) {
     SampleSource source = {.sample_bytes = READ_SAMPLE_FLOATS * sizeof(float),
         .context = floats,
         .read = read_from_memory};
-    StandardizeInput input = {
-        .source = &source, .count = COUNT, .sample = sample, .element_bytes = sizeof(float)};
+    StandardizeInput input = {.source = &source,
+        .count = COUNT,
+        .sample = sample,
+        .element_bytes = sizeof(float),
+        .reducer = reducer_of_one_rank(),
+        .size = 1};
     OptionFloats mean, std, mean_read, std_read;
     draw_plane(1, COUNT * READ_SAMPLE_FLOATS, unused, floats);
     ck_assert_int_eq(measure(floats, COUNT, sample, sizeof(float), &mean, &std), STATUS_OK);
-    ck_assert_int_eq(standardize_measure(&input, &mean_read, &std_read), STATUS_OK);
+    ck_assert_int_eq(measure_input(&input, &mean_read, &std_read), STATUS_OK);
     ck_assert_mem_eq(mean.values, mean_read.values, 2 * sizeof *mean.values);
     ck_assert_mem_eq(std.values, std_read.values, 2 * sizeof *std.values);
 }

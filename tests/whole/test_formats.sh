@@ -77,6 +77,16 @@ for case in "cifar cifar 3 1" "cifar-npy npy 3 2" "cifar.h5 hdf5 1 1" "cifar.h5 
     same_model "$changed" "$run"
 done
 
+# What standardize measures of floats, shared over the ranks: the same numbers.
+sed 's/\[3, 24, 20\]/[1, 24, 20]/; s/out: 10/out: 7/' "$folder/changed.yaml" >"$folder/floats.yaml"
+train_on floats npy-float npy 1 1
+floats=$run
+for case in "npy-float npy 3 1" "hdf5-float.h5 hdf5 1 1" "hdf5-float.h5 hdf5 2 1" "hdf5-float.h5 hdf5 4 1"; do
+    # shellcheck disable=SC2086
+    train_on floats $case
+    same_model "$floats" "$run"
+done
+
 # same_training RUN RUN: as same_model, but the second has no test.
 same_training() {
     checks=$((checks + 1))
