@@ -160,19 +160,12 @@ static void measure(StepBench *bench, int repeats, StepFigures *figures) {
 
 /* ---- figures ---- */
 
-/* Multiply-adds of one sample's forward pass. */
-static double multiply_adds(const Network *network) {
-    double sum = 0;
-    for (int i = 0; i < network->layer_count; i++) sum += network->layers[i]->multiply_adds;
-    return sum;
-}
-
-/* Forward, gradient of the weights and of the input: three times the multiply-adds. */
+/* A convolution that saves multiplications (Winograd) is counted as if it did not. */
 static void report(
     const StepBench *bench, const StepFigures *figures, const BenchOptions *options) {
     const JobTrain *train = &bench->job.train;
     double samples = (double)train->batch_size / figures->step_seconds;
-    double rate = 2 * 3 * multiply_adds(bench->engine.network) * samples;
+    double rate = 2 * network_step_multiply_adds(bench->engine.network) * samples;
     char sizes[DETAIL_BYTES], processors[DETAIL_BYTES];
     snprintf(sizes, sizeof sizes, "batch %lld in microbatches of %lld",
         (long long)train->batch_size, (long long)train->microbatch);
@@ -191,7 +184,7 @@ static void report(
             .share = figures->communication_seconds / figures->step_seconds,
             .share_of = "step"},
         {.name = "multiply-adds",
-            .detail = "three times those of the forward pass",
+            .detail = "of both passes, Winograd counted as direct",
             .value = rate * 1e-9,
             .unit = "GFLOP/s",
             .share = rate / figures->peak,

@@ -194,6 +194,10 @@ void network_backward(Network *network, const Pass *pass) {
     if (pass->input_gradient != NULL) *pass->input_gradient = network->body->gradients[0];
 }
 
+double network_step_multiply_adds(const Network *network) {
+    return sequence_multiply_adds(network->body, 0);
+}
+
 Tensor *network_input(Network *network) {
     return &network->body->activations[0];
 }

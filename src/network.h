@@ -58,6 +58,9 @@ void network_initialize(Network *network, uint64_t seed, int writes_parameters);
 void network_forward(Network *network, const Pass *pass);
 void network_backward(Network *network, const Pass *pass);
 
+/* Local. Multiply-adds of a sample in a training step, as sequence_multiply_adds. */
+double network_step_multiply_adds(const Network *network);
+
 /* Local. Where the samples go, the network's output, and where the loss puts its gradient. */
 Tensor *network_input(Network *network);
 const Tensor *network_output(const Network *network);

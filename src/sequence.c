@@ -120,10 +120,16 @@ static int has_parameters(const Layer *layer) {
     return 0;
 }
 
-void sequence_backward(Sequence *sequence, const Pass *pass, int wants_input) {
-    int first = 0; /* below it nobody wants a gradient */
+/* The layer below which nobody wants a gradient. */
+static int first_of_backward(const Sequence *sequence, int wants_input) {
+    int first = 0;
     if (!wants_input)
         while (first < sequence->layer_count && !has_parameters(&sequence->layers[first])) first++;
+    return first;
+}
+
+void sequence_backward(Sequence *sequence, const Pass *pass, int wants_input) {
+    int first = first_of_backward(sequence, wants_input);
     for (int i = sequence->layer_count - 1; i >= first; i--) {
         Layer *layer = &sequence->layers[i];
         Tensor dx = sequence->gradients[i];
@@ -134,6 +140,20 @@ void sequence_backward(Sequence *sequence, const Pass *pass, int wants_input) {
             &sequence->gradients[i + 1], &dx);
         profile_switch(pass->profile, before);
     }
+}
+
+double sequence_multiply_adds(const Sequence *sequence, int wants_input) {
+    int first = first_of_backward(sequence, wants_input);
+    double sum = 0;
+    for (int i = 0; i < sequence->layer_count; i++) {
+        const Layer *layer = &sequence->layers[i];
+        int gives_input = i > first || (i == first && wants_input);
+        sum += layer->multiply_adds * (2 + gives_input);
+        for (int list = 0; list < LAYER_LISTS_MAX; list++)
+            if (layer->sequences[list] != NULL)
+                sum += sequence_multiply_adds(layer->sequences[list], gives_input);
+    }
+    return sum;
 }
 
 Tensor *sequence_output(const Sequence *sequence) {

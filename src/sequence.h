@@ -36,6 +36,10 @@ void sequence_collect(const Sequence *sequence, Layer **layers);
 void sequence_forward(Sequence *sequence, const Pass *pass);
 void sequence_backward(Sequence *sequence, const Pass *pass, int wants_input);
 
+/* Local. Multiply-adds of a sample in both passes: a layer's own, as many again for the gradient of
+ * its weights, and for that of its input where sequence_backward wants it. */
+double sequence_multiply_adds(const Sequence *sequence, int wants_input);
+
 /* Local. The last activation, and its gradient. */
 Tensor *sequence_output(const Sequence *sequence);
 Tensor *sequence_output_gradient(const Sequence *sequence);

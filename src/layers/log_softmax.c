@@ -3,22 +3,9 @@
  * = dy_k - exp(y_k) * (sum over j of dy_j). */
 #include "src/layers/microbatch.h"
 
-typedef struct State {
-    int channels, pixels;
-} State;
-
-static Status configure(Layer *self, Shape in, Shape *out) {
-    State *state = self->state;
-    state->channels = in.size[0];
-    state->pixels = (int)shape_element_count(in) / in.size[0];
-    *out = in;
-    return STATUS_OK;
-}
-
 static void forward_one(const Microbatch *microbatch) {
-    const State *state = microbatch->self->state;
-    microbatch->kernels->log_softmax_forward(microbatch->x, microbatch->out, state->channels,
-        (size_t)state->pixels * (size_t)microbatch->lanes);
+    microbatch->kernels->log_softmax_forward(microbatch->x, microbatch->out,
+        microbatch->shape.size[0], microbatch_channel_floats(microbatch));
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
@@ -26,9 +13,8 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
 }
 
 static void backward_one(const Microbatch *microbatch) {
-    const State *state = microbatch->self->state;
     microbatch->kernels->log_softmax_backward(microbatch->y, microbatch->dy, microbatch->out,
-        state->channels, (size_t)state->pixels * (size_t)microbatch->lanes);
+        microbatch->shape.size[0], microbatch_channel_floats(microbatch));
 }
 
 static void backward(
@@ -40,9 +26,8 @@ const LayerType layer_log_softmax = {
     .name = "log_softmax",
     .summary = "logarithm of softmax over the features or channels",
     .example = "",
-    .state_bytes = sizeof(State),
     .backward_reads_y = 1,
-    .configure = configure,
+    .configure = microbatch_configure_same_shape,
     .forward = forward,
     .backward = backward,
 };

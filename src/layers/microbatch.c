@@ -27,6 +27,7 @@ static void do_range(void *context, int item, int thread) {
         .valid = batch_valid_lanes(call->pass->batch, m),
         .begin = (int)((int64_t)call->rows * chunk / call->chunks),
         .end = (int)((int64_t)call->rows * (chunk + 1) / call->chunks),
+        .shape = call->x->shape,
         .x = data_of(call->x, m),
         .y = data_of(call->y, m),
         .dy = data_of(call->dy, m),
@@ -73,4 +74,9 @@ size_t microbatch_floats(const Microbatch *microbatch) {
 
 size_t microbatch_offset(const Microbatch *microbatch) {
     return (size_t)microbatch->begin * (size_t)microbatch->lanes;
+}
+
+size_t microbatch_channel_floats(const Microbatch *microbatch) {
+    Shape shape = microbatch->shape;
+    return shape_element_count(shape) / (size_t)shape.size[0] * (size_t)microbatch->lanes;
 }

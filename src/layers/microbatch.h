@@ -14,6 +14,7 @@ typedef struct Microbatch {
     int lanes;      /* of which `valid` hold samples */
     int valid;      /* at least one */
     int begin, end; /* the range of rows */
+    Shape shape;    /* of x */
     const float *x, *y, *dy;
     float *out; /* in backward NULL where nobody wants it */
 } Microbatch;
@@ -34,5 +35,8 @@ MUST_CHECK Status microbatch_configure_same_shape(Layer *self, Shape in, Shape *
  * single numbers. */
 size_t microbatch_floats(const Microbatch *microbatch);
 size_t microbatch_offset(const Microbatch *microbatch);
+
+/* Local. Floats of one channel of x, all its pixels: for kernels that see whole channels. */
+size_t microbatch_channel_floats(const Microbatch *microbatch);
 
 #endif

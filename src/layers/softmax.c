@@ -2,22 +2,9 @@
  * every pixel, as torch.nn.Softmax(dim=1). Gradient: dx_k = y_k (dy_k - sum over j of dy_j y_j). */
 #include "src/layers/microbatch.h"
 
-typedef struct State {
-    int channels, pixels;
-} State;
-
-static Status configure(Layer *self, Shape in, Shape *out) {
-    State *state = self->state;
-    state->channels = in.size[0];
-    state->pixels = (int)shape_element_count(in) / in.size[0];
-    *out = in;
-    return STATUS_OK;
-}
-
 static void forward_one(const Microbatch *microbatch) {
-    const State *state = microbatch->self->state;
-    microbatch->kernels->softmax_forward(microbatch->x, microbatch->out, state->channels,
-        (size_t)state->pixels * (size_t)microbatch->lanes);
+    microbatch->kernels->softmax_forward(microbatch->x, microbatch->out, microbatch->shape.size[0],
+        microbatch_channel_floats(microbatch));
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
@@ -25,9 +12,8 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
 }
 
 static void backward_one(const Microbatch *microbatch) {
-    const State *state = microbatch->self->state;
     microbatch->kernels->softmax_backward(microbatch->y, microbatch->dy, microbatch->out,
-        state->channels, (size_t)state->pixels * (size_t)microbatch->lanes);
+        microbatch->shape.size[0], microbatch_channel_floats(microbatch));
 }
 
 static void backward(
@@ -39,9 +25,8 @@ const LayerType layer_softmax = {
     .name = "softmax",
     .summary = "softmax over the features or channels",
     .example = "",
-    .state_bytes = sizeof(State),
     .backward_reads_y = 1,
-    .configure = configure,
+    .configure = microbatch_configure_same_shape,
     .forward = forward,
     .backward = backward,
 };
