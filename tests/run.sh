@@ -55,7 +55,7 @@ if [ $# -gt 0 ]; then exit 0; fi
 build build/debug debug
 
 build build/asan asan
-run_tests build/asan -L 'unit|mpi'
+run_tests build/asan -L 'unit|mpi|fuzz'
 whole=$(tests_for_sanitizers || true)
 if [ -n "$whole" ]; then run_tests build/asan -R "^whole\.($whole)\$"; fi
 

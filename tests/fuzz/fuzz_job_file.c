@@ -1,23 +1,15 @@
 /* fuzz_job_file.c - any bytes as a job file: a job that prints and reads back as itself, or a
  * message; no leak, no crash.
  *
- * From the top folder, for libFuzzer:
- *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
- *       tests/fuzz/fuzz_job_file.c io/job_*.c io/yaml_*.c io/utf8.c io/suggest.c io/number_text.c \
- *       io/text_builder.c src/{job,option,layer,sequence,shape,tree,batch,rng}.c \
- *       src/{reducer,threads,profile,memory,status}.c $(ls -d src/layers/?*.c) -lyaml -lm -lpthread
- * or, to run files through it, with any compiler and -DFUZZ_MAIN instead of -fsanitize=fuzzer.
- *
  * The text goes up to the first line "--set", then each line is one. */
 #include "io/job_file.h"
 #include "src/memory.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETS_MAX = 8, TEXT_BYTES_MAX = 1024 * 1024 + 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+enum { SETS_MAX = 8 };
 
 static void must_be_ok(Status status) {
     if (status == STATUS_OK) return;
@@ -74,19 +66,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     return 0;
 }
 
-#ifdef FUZZ_MAIN
-int main(int count, char **paths) {
-    static uint8_t data[TEXT_BYTES_MAX];
-    for (int i = 1; i < count; i++) {
-        FILE *stream = fopen(paths[i], "rb");
-        if (stream == NULL) {
-            perror(paths[i]);
-            return EXIT_FAILURE;
-        }
-        size_t bytes = fread(data, 1, sizeof data, stream);
-        fclose(stream);
-        LLVMFuzzerTestOneInput(data, bytes);
-    }
-    return EXIT_SUCCESS;
+static const char *const texts[] = {
+    "seed: 7\n"
+    "data: {format: idx, path: a, valid_split: 0.2, normalize: {mean: [0.1], std: [0.3]}}\n"
+    "model:\n  input: [1, 9, 9]\n  layers:\n    - conv2d: {out: 2, kernel: 3, name: first}\n"
+    "    - batch_norm: {sync: {group: 2}}\n    - relu\n    - max_pool2d: {kernel: 2}\n"
+    "    - flatten\n    - linear: {out: 10}\nloss: cross_entropy\n"
+    "optimizer: {name: adam, lr: 1.0e-3, weight_decay: 1.0e-4}\n"
+    "schedule: {name: cosine, warmup_epochs: 2}\n"
+    "train: {epochs: 3, batch_size: 8, microbatch: 4}\n"
+    "checkpoint: {every_epochs: 1, keep_best: valid_accuracy}\n",
+    "model:\n  input: [3, 8, 8]\n  layers:\n    - residual:\n"
+    "        layers: [conv2d: {out: 4, kernel: 3, padding: 1}, batch_norm]\n"
+    "        projection: [conv2d: {out: 4, kernel: 1}]\n"
+    "    - sequential: {layers: [relu, adaptive_avg_pool2d: {out: 1}]}\n"
+    "    - flatten\n    - linear: {out: 10}\n"
+    "data: {augment: {random_crop: 2, flip: true, cutout: 3}, standardize: train}\n"
+    "--set\ntrain.epochs=2\noptimizer.lr=0.5\n",
+    "seed: 1 # a comment\nmodel: {input: [4], layers: [linear: {out: 2}]}\n"};
+
+size_t fuzz_seed(int number, uint8_t *bytes) {
+    if (number >= (int)(sizeof texts / sizeof *texts)) return 0;
+    memcpy(bytes, texts[number], strlen(texts[number]));
+    return strlen(texts[number]);
 }
-#endif
