@@ -1,11 +1,12 @@
 /* fuzz_job_file.c - any bytes as a job file: a job that prints and reads back as itself, or a
  * message; no leak, no crash.
  *
- * From the top folder, for libFuzzer:
+ * From the top folder, for libFuzzer, after a build, for the kernels:
  *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
  *       tests/fuzz/fuzz_job_file.c io/job_*.c io/yaml_*.c io/utf8.c io/suggest.c io/number_text.c \
- *       io/text_builder.c src/{job,option,layer,sequence,shape,tree,batch,rng}.c \
- *       src/{reducer,threads,profile,memory,status}.c $(ls -d src/layers/?*.c) -lyaml -lm -lpthread
+ *       io/text_builder.c src/{job,option,layer,network,plan,sequence,shape,tree,batch,rng}.c \
+ *       src/{reducer,threads,profile,memory,status}.c $(ls -d src/layers/?*.c) \
+ *       build/liblockstep_core.a -lyaml -lm -lpthread
  * or, to run files through it, with any compiler and -DFUZZ_MAIN instead of -fsanitize=fuzzer.
  *
  * The text goes up to the first line "--set", then each line is one. */
