@@ -168,6 +168,20 @@ static void check_loss(JobReader *reader, const JobScope *scope) {
         last->type->name);
 }
 
+/* Layers that do not fit to each other, or to the input. */
+static Status check_layers(JobReader *reader, const JobScope *scope) {
+    const NetworkSpec *network = &reader->job->network;
+    const LayerSpec *refused = NULL;
+    if (reader->problems.count > 0) return STATUS_OK; /* some may not be there */
+    Status status = network_check(network, &refused);
+    if (status == STATUS_CONFIG) {
+        JobPlace place = job_layers_place(&network->list, scope->extras[0], refused);
+        job_problems_add(&reader->problems, place, "", "%s", status_message());
+        status = STATUS_OK;
+    }
+    return status;
+}
+
 static void check_best(JobReader *reader, const JobScope *scope) {
     int best = reader->job->checkpoint.keep_best;
     if (!is_good(scope, "checkpoint.keep_best") || !is_good(scope, "data.valid_split")) return;
@@ -192,5 +206,5 @@ Status job_check(JobReader *reader, const JobScope *scope) {
     check_optimizer(reader, scope);
     check_loss(reader, scope);
     check_best(reader, scope);
-    return STATUS_OK;
+    return check_layers(reader, scope);
 }

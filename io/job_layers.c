@@ -203,3 +203,26 @@ Status job_layers_read(
     }
     return read_items(reader, list, node, (int)count, path);
 }
+
+/* The item of a list that became `wanted`; NULL if none did. */
+static const YamlNode *find_item(
+    const LayerList *list, const YamlNode *node, const LayerSpec *wanted) {
+    const YamlNode *item = node->first;
+    for (int i = 0; i < list->count; i++, item = item->next) {
+        const LayerSpec *layer = &list->layers[i];
+        if (layer == wanted) return item;
+        for (int inner = 0; layer->type->lists[inner].key != NULL; inner++) {
+            if (layer->lists[inner].count == 0) continue;
+            const YamlNode *below = yaml_tree_find(item->first, layer->type->lists[inner].key);
+            const YamlNode *found = find_item(&layer->lists[inner], below, wanted);
+            if (found != NULL) return found;
+        }
+    }
+    return NULL;
+}
+
+JobPlace job_layers_place(const LayerList *list, const YamlNode *node, const LayerSpec *wanted) {
+    const YamlNode *item = find_item(list, node, wanted);
+    if (item == NULL) return node->place;
+    return item->kind == YAML_IS_MAP ? item->first->key_place : item->place;
+}

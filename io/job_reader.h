@@ -60,6 +60,10 @@ int job_scope_index(const JobScope *scope, const char *key);
 MUST_CHECK Status job_layers_read(
     JobReader *reader, LayerList *list, const YamlNode *node, const char *path, JobPlace place);
 
+/* Local. Where a layer of the list that `node` gave stands, also one within others; where the list
+ * stands for NULL. The list was read without a problem. */
+JobPlace job_layers_place(const LayerList *list, const YamlNode *node, const LayerSpec *wanted);
+
 /* Local. What a layer's tensors are named by within its list: its name, or its position. */
 const char *job_layer_label(const LayerSpec *layer, int position, char text[LAYER_NAME_BYTES]);
 

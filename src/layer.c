@@ -107,28 +107,53 @@ KernelOutput layer_output(Tensor *y, int m) {
     return (KernelOutput){.data = y->data + (size_t)m * y->stride, .stride = y->stride};
 }
 
+static float *slot_of(const LayerFold *fold, int slot) {
+    return slot == 0 ? fold->result : fold->stack + (size_t)(slot - 1) * fold->stride;
+}
+
+/* Add slot `top` into the one below, `merges` times. */
+static void merge_slots(const Pass *pass, const LayerFold *fold, int top, int merges) {
+    for (; merges > 0; merges--, top--)
+        pass->kernels->add(slot_of(fold, top - 1), slot_of(fold, top), fold->count);
+}
+
+void layer_fold(const Pass *pass, int node, const LayerFold *fold) {
+    int first = layer_node_begin(pass, node);
+    TreeFold tree;
+    tree_fold_begin(&tree);
+    for (int64_t leaf = 0; leaf < pass->batch->nodes[node].count; leaf++) {
+        int top = tree.depth;
+        fold->put(fold->context, first + (int)leaf, slot_of(fold, top));
+        merge_slots(pass, fold, top, tree_fold_push(&tree, (TreeNode){.begin = leaf, .count = 1}));
+    }
+    int top = tree.depth - 1;
+    merge_slots(pass, fold, top, tree_fold_finish(&tree));
+}
+
+/* Values that are there already; a slot of the stack may be the value's own place. */
+typedef struct Leaves {
+    const float *data;
+    size_t count, stride;
+} Leaves;
+
+static void put_leaf(const void *context, int m, float *slot) {
+    const Leaves *leaves = context;
+    const float *leaf = leaves->data + (size_t)m * leaves->stride;
+    if (slot != leaf) memcpy(slot, leaf, leaves->count * sizeof *slot);
+}
+
 void layer_fold_gradient(
     const Layer *self, const Pass *pass, int tensor, float *leaves, size_t stride) {
-    size_t count = shape_element_count(self->tensors[tensor].shape);
+    Leaves values = {leaves, shape_element_count(self->tensors[tensor].shape), stride};
     for (int node = 0; node < pass->batch->node_count; node++) {
-        float *slot = leaves + (size_t)layer_node_begin(pass, node) * stride;
-        TreeFold fold;
-        tree_fold_begin(&fold);
-        for (int64_t leaf = 0; leaf < pass->batch->nodes[node].count; leaf++) {
-            int top = fold.depth;
-            if (top != leaf)
-                memcpy(slot + (size_t)top * stride, slot + (size_t)leaf * stride,
-                    count * sizeof *slot);
-            int merges = tree_fold_push(&fold, (TreeNode){.begin = leaf, .count = 1});
-            for (; merges > 0; merges--, top--)
-                pass->kernels->add(
-                    slot + (size_t)(top - 1) * stride, slot + (size_t)top * stride, count);
-        }
-        int top = fold.depth - 1;
-        for (int merges = tree_fold_finish(&fold); merges > 0; merges--, top--)
-            pass->kernels->add(
-                slot + (size_t)(top - 1) * stride, slot + (size_t)top * stride, count);
-        memcpy(layer_gradient(self, pass, tensor, node), slot, count * sizeof *slot);
+        size_t begin = (size_t)layer_node_begin(pass, node);
+        LayerFold fold = {.put = put_leaf,
+            .context = &values,
+            .count = values.count,
+            .result = layer_gradient(self, pass, tensor, node),
+            .stack = leaves + (begin + 1) * stride,
+            .stride = stride};
+        layer_fold(pass, node, &fold);
     }
 }
 

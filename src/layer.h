@@ -206,9 +206,22 @@ MUST_CHECK Status layer_add_sequence(Layer *self, int list, Shape in, Shape *out
 float *layer_gradient(const Layer *self, const Pass *pass, int tensor, int node);
 int layer_node_begin(const Pass *pass, int node);
 
-/* Local. Values that a fold over a node's microbatches holds at once, beside the one that ends as
- * its result. */
+/* How a value of each microbatch becomes one for a node of the batch. */
+typedef struct LayerFold {
+    /* Write the value of local microbatch m into `slot`. */
+    void (*put)(const void *context, int m, float *slot);
+    const void *context;
+    size_t count;  /* floats of a value */
+    float *result; /* slot 0 */
+    float *stack;  /* slots 1 to layer_fold_levels, `stride` floats from one to the next */
+    size_t stride;
+} LayerFold;
+
+/* Local. Slots that a fold over a node's microbatches needs beside the result. */
 int layer_fold_levels(const Layer *self);
+
+/* Local; for backward. Merge the values of a node's microbatches along the tree by adding them. */
+void layer_fold(const Pass *pass, int node, const LayerFold *fold);
 
 /* Local; for backward. The gradient of a small parameter from what each local microbatch adds to
  * it: leaves [local_count][stride], destroyed; merged along the tree for every node. */

@@ -108,6 +108,16 @@ static Status allocate_scratch(Network *network) {
     return STATUS_OK;
 }
 
+/* The layers, and the names of their tensors. */
+static Status configure_layers(Network *network, const NetworkSpec *spec, SequenceSetup *setup) {
+    TRY(sequence_create(
+        &network->body, setup, &spec->list, NULL, "", spec->input, &network->output));
+    TRY(MEMORY_ALLOCATE(&network->layers, (size_t)setup->layer_count, "layers"));
+    network->layer_count = setup->layer_count;
+    sequence_collect(network->body, network->layers);
+    return name_tensors(network);
+}
+
 Status network_create(Network **network_out, const NetworkSpec *spec, int lanes,
     int microbatches_max, int thread_count) {
     Network *network = NULL;
@@ -119,15 +129,20 @@ Status network_create(Network **network_out, const NetworkSpec *spec, int lanes,
     network->microbatches_max = microbatches_max;
     SequenceSetup setup = {
         .lanes = lanes, .thread_count = thread_count, .microbatches_max = microbatches_max};
-    TRY(sequence_create(
-        &network->body, &setup, &spec->list, NULL, "", spec->input, &network->output));
-    TRY(MEMORY_ALLOCATE(&network->layers, (size_t)setup.layer_count, "layers"));
-    network->layer_count = setup.layer_count;
-    sequence_collect(network->body, network->layers);
-    TRY(name_tensors(network));
+    TRY(configure_layers(network, spec, &setup));
     TRY(place_tensors(network));
     TRY(allocate_activations(network));
     return allocate_scratch(network);
+}
+
+Status network_check(const NetworkSpec *spec, const LayerSpec **refused) {
+    Network *network = NULL;
+    SequenceSetup setup = {.lanes = 1, .thread_count = 1, .microbatches_max = 1};
+    Status status = MEMORY_ALLOCATE(&network, 1, "network");
+    if (status == STATUS_OK) status = configure_layers(network, spec, &setup);
+    *refused = setup.refused;
+    network_free(network);
+    return status;
 }
 
 void network_free(Network *network) {

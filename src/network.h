@@ -44,6 +44,11 @@ MUST_CHECK Status network_create(
     Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
 void network_free(Network *network);
 
+/* Local. Whether network_create would accept the spec: configure its layers, allocate none of their
+ * memory, and free them again. Fails as network_create; *refused is then the layer that cannot be
+ * set up, NULL if it is no single one. */
+MUST_CHECK Status network_check(const NetworkSpec *spec, const LayerSpec **refused);
+
 /* Local. Use `parameters` [parameter_block_floats], 64-byte aligned, owned by the caller. */
 void network_attach(Network *network, float *parameters);
 

@@ -65,7 +65,9 @@ Status sequence_create(Sequence **sequence_out, SequenceSetup *setup, const Laye
         Layer *layer = &sequence->layers[i];
         layer->parent = parent;
         layer->in = sequence->activations[i].shape;
-        TRY(configure_layer(layer, setup, list, prefix, i));
+        Status status = configure_layer(layer, setup, list, prefix, i);
+        if (status != STATUS_OK && setup->refused == NULL) setup->refused = layer->spec;
+        TRY(status);
         sequence->activations[i + 1].shape = layer->out;
     }
     *out = sequence_output(sequence)->shape;

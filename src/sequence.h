@@ -15,7 +15,8 @@ struct Sequence {
 /* What the sequences of one network share while it is set up. */
 struct SequenceSetup {
     int lanes, thread_count, microbatches_max;
-    int layer_count; /* configured so far, also within others */
+    int layer_count;          /* configured so far, also within others */
+    const LayerSpec *refused; /* after a failure: the layer, the innermost, that was not set up */
 };
 
 /* Local. Configure the layers of `list`, which must outlive the sequence, for input `in`; *out is

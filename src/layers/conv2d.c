@@ -257,40 +257,36 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
 
 /* ---- backward ---- */
 
-/* The weights' gradient for output channels [begin, end), all of one group, of microbatch m. */
-static void weight_leaf(const Call *call, int m, int begin, int end, int thread, float *dweight) {
+/* Output channels [begin, end), all of one group. */
+typedef struct Channels {
+    const Call *call;
+    int begin, end, thread;
+} Channels;
+
+/* The weights' gradient of microbatch m. */
+static void put_weight_gradient(const void *context, int m, float *dweight) {
+    const Channels *channels = context;
+    const Call *call = channels->call;
     const KernelConv *conv = &call->plan->conv;
-    int group = begin / conv->out;
-    const float *dy = layer_input(call->dy, m).data + (size_t)(group * conv->out) * conv->y_channel;
-    const float *x = image_of(call, m, group, thread);
-    call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight, thread_sums(call, thread),
-        call->plan->lanes, begin - group * conv->out, end - group * conv->out);
+    int group = channels->begin / conv->out, first = group * conv->out;
+    const float *dy = layer_input(call->dy, m).data + (size_t)first * conv->y_channel;
+    const float *x = image_of(call, m, group, channels->thread);
+    call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight,
+        thread_sums(call, channels->thread), call->plan->lanes, channels->begin - first,
+        channels->end - first);
 }
 
-/* Output channels [begin, end) of one group over the node's microbatches: a fold whose slot 0 is
- * the gradient itself. */
 static void weight_channels(const Call *call, int begin, int end, int thread) {
     const State *state = call->state;
-    const Layer *self = call->self;
+    Channels channels = {call, begin, end, thread};
     size_t row = conv2d_weights_of_output(&state->sizes), offset = (size_t)begin * row;
-    size_t count = (size_t)(end - begin) * row, level = (size_t)state->sizes.out * row;
-    float *gradient = layer_gradient(self, call->pass, state->weight, call->node) + offset;
-    float *stack = layer_scratch(self, state->stack, 0) + offset;
-    int first = layer_node_begin(call->pass, call->node);
-    int64_t leaves = call->pass->batch->nodes[call->node].count;
-    TreeFold fold;
-    tree_fold_begin(&fold);
-    for (int64_t leaf = 0; leaf <= leaves; leaf++) {
-        int is_end = leaf == leaves, top = is_end ? fold.depth - 1 : fold.depth;
-        float *slot = top == 0 ? gradient : stack + (size_t)(top - 1) * level;
-        if (!is_end) weight_leaf(call, first + (int)leaf, begin, end, thread, slot);
-        int merges = is_end ? tree_fold_finish(&fold)
-                            : tree_fold_push(&fold, (TreeNode){.begin = leaf, .count = 1});
-        for (; merges > 0; merges--, top--) {
-            float *left = top == 1 ? gradient : stack + (size_t)(top - 2) * level;
-            call->pass->kernels->add(left, stack + (size_t)(top - 1) * level, count);
-        }
-    }
+    LayerFold fold = {.put = put_weight_gradient,
+        .context = &channels,
+        .count = (size_t)(end - begin) * row,
+        .result = layer_gradient(call->self, call->pass, state->weight, call->node) + offset,
+        .stack = layer_scratch(call->self, state->stack, 0) + offset,
+        .stride = (size_t)state->sizes.out * row};
+    layer_fold(call->pass, call->node, &fold);
 }
 
 static void bias_gradient(const Call *call, int begin, int end) {

@@ -39,15 +39,8 @@ static void backward_rows(const Microbatch *microbatch) {
         kernels->gelu_tanh_backward(x, dy, dx, microbatch_floats(microbatch));
 }
 
-static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
-    microbatch_forward(self, pass, x, y, (int)shape_element_count(x->shape), forward_rows);
-}
-
-static void backward(
-    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
-    if (dx->data == NULL) return;
-    int rows = (int)shape_element_count(x->shape);
-    microbatch_backward(self, pass, x, y, dy, dx, rows, backward_rows);
+static Status configure(Layer *self, Shape in, Shape *out) {
+    return microbatch_configure_elements(self, in, out, forward_rows, backward_rows);
 }
 
 const LayerType layer_gelu = {
@@ -56,7 +49,8 @@ const LayerType layer_gelu = {
     .example = "",
     .options = options,
     .options_bytes = sizeof(Options),
-    .configure = microbatch_configure_same_shape,
-    .forward = forward,
-    .backward = backward,
+    .state_bytes = sizeof(MicrobatchState),
+    .configure = configure,
+    .forward = microbatch_state_forward,
+    .backward = microbatch_state_backward,
 };

@@ -8,26 +8,22 @@ static void forward_one(const Microbatch *microbatch) {
         microbatch->shape.size[0], microbatch_channel_floats(microbatch));
 }
 
-static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
-    microbatch_forward(self, pass, x, y, 1, forward_one);
-}
-
 static void backward_one(const Microbatch *microbatch) {
     microbatch->kernels->log_softmax_backward(microbatch->y, microbatch->dy, microbatch->out,
         microbatch->shape.size[0], microbatch_channel_floats(microbatch));
 }
 
-static void backward(
-    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
-    if (dx->data != NULL) microbatch_backward(self, pass, x, y, dy, dx, 1, backward_one);
+static Status configure(Layer *self, Shape in, Shape *out) {
+    return microbatch_configure_whole(self, in, out, forward_one, backward_one);
 }
 
 const LayerType layer_log_softmax = {
     .name = "log_softmax",
     .summary = "logarithm of softmax over the features or channels",
     .example = "",
+    .state_bytes = sizeof(MicrobatchState),
     .backward_reads_y = 1,
-    .configure = microbatch_configure_same_shape,
-    .forward = forward,
-    .backward = backward,
+    .configure = configure,
+    .forward = microbatch_state_forward,
+    .backward = microbatch_state_backward,
 };

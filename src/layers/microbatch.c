@@ -62,10 +62,33 @@ void microbatch_backward(Layer *self, const Pass *pass, const Tensor *x, const T
     run(&call);
 }
 
-Status microbatch_configure_same_shape(Layer *self, Shape in, Shape *out) {
-    (void)self;
+static Status configure_same_shape(Layer *self, MicrobatchState state, Shape in, Shape *out) {
+    *(MicrobatchState *)self->state = state;
     *out = in;
     return STATUS_OK;
+}
+
+Status microbatch_configure_elements(
+    Layer *self, Shape in, Shape *out, MicrobatchWork forward, MicrobatchWork backward) {
+    MicrobatchState state = {(int)shape_element_count(in), forward, backward};
+    return configure_same_shape(self, state, in, out);
+}
+
+Status microbatch_configure_whole(
+    Layer *self, Shape in, Shape *out, MicrobatchWork forward, MicrobatchWork backward) {
+    return configure_same_shape(self, (MicrobatchState){1, forward, backward}, in, out);
+}
+
+void microbatch_state_forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
+    const MicrobatchState *state = self->state;
+    microbatch_forward(self, pass, x, y, state->rows, state->forward);
+}
+
+void microbatch_state_backward(
+    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
+    const MicrobatchState *state = self->state;
+    if (dx->data != NULL)
+        microbatch_backward(self, pass, x, y, dy, dx, state->rows, state->backward);
 }
 
 size_t microbatch_floats(const Microbatch *microbatch) {

@@ -28,8 +28,22 @@ void microbatch_forward(
 void microbatch_backward(Layer *self, const Pass *pass, const Tensor *x, const Tensor *y,
     const Tensor *dy, Tensor *dx, int rows, MicrobatchWork work);
 
-/* Local. The configure of a layer whose output has its input's shape and nothing else. */
-MUST_CHECK Status microbatch_configure_same_shape(Layer *self, Shape in, Shape *out);
+/* The state of a layer whose output has its input's shape, without parameters: what it does to the
+ * rows of a microbatch, and how many rows that has. */
+typedef struct MicrobatchState {
+    int rows;
+    MicrobatchWork forward, backward;
+} MicrobatchState;
+
+/* Local. The configure of such a layer, for work that sees single numbers, or the whole microbatch;
+ * and both passes. */
+MUST_CHECK Status microbatch_configure_elements(
+    Layer *self, Shape in, Shape *out, MicrobatchWork forward, MicrobatchWork backward);
+MUST_CHECK Status microbatch_configure_whole(
+    Layer *self, Shape in, Shape *out, MicrobatchWork forward, MicrobatchWork backward);
+void microbatch_state_forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y);
+void microbatch_state_backward(
+    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx);
 
 /* Local. Floats in rows [begin, end) of x [rows][lanes], and where they begin: for kernels that see
  * single numbers. */

@@ -13,24 +13,18 @@ static void backward_rows(const Microbatch *microbatch) {
         microbatch->y + i, microbatch->dy + i, microbatch->out + i, n);
 }
 
-static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
-    microbatch_forward(self, pass, x, y, (int)shape_element_count(x->shape), forward_rows);
-}
-
-static void backward(
-    Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
-    if (dx->data == NULL) return;
-    int rows = (int)shape_element_count(x->shape);
-    microbatch_backward(self, pass, x, y, dy, dx, rows, backward_rows);
+static Status configure(Layer *self, Shape in, Shape *out) {
+    return microbatch_configure_elements(self, in, out, forward_rows, backward_rows);
 }
 
 const LayerType layer_sigmoid = {
     .name = "sigmoid",
     .summary = "y = 1 / (1 + exp(-x))",
     .example = "",
+    .state_bytes = sizeof(MicrobatchState),
     .is_in_place = 1,
     .backward_reads_y = 1,
-    .configure = microbatch_configure_same_shape,
-    .forward = forward,
-    .backward = backward,
+    .configure = configure,
+    .forward = microbatch_state_forward,
+    .backward = microbatch_state_backward,
 };

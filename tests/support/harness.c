@@ -22,19 +22,20 @@ void harness_use_batch(Harness *harness, int samples) {
     REQUIRE(batch->local_count <= harness->network->microbatches_max);
 }
 
-static void read_job(Harness *harness, const HarnessOptions *options) {
+static Status read_job(Harness *harness, const HarnessOptions *options) {
     char text[4096];
     snprintf(text, sizeof text, "model: {input: %s, layers: %s}\ndata: {format: synthetic}\n",
         options->input, options->layers);
-    must(job_file_parse(&harness->job, "harness", text, NULL, 0));
+    return job_file_parse(&harness->job, "harness", text, NULL, 0);
 }
 
 int harness_accepts(const HarnessOptions *options) {
     Harness harness = {.size = 1};
     Network *network = NULL;
-    read_job(&harness, options);
-    Status status =
-        network_create(&network, &harness.job.network, batch_lanes(options->microbatch), 1, 1);
+    Status status = read_job(&harness, options);
+    if (status == STATUS_OK)
+        status =
+            network_create(&network, &harness.job.network, batch_lanes(options->microbatch), 1, 1);
     if (status != STATUS_CONFIG) must(status);
     network_free(network);
     job_free(&harness.job);
@@ -45,7 +46,7 @@ void harness_create(Harness *harness, const HarnessOptions *options) {
     *harness = (Harness){.rank = options->rank, .size = options->size > 0 ? options->size : 1};
     Batch *batch = &harness->batch;
     int threads = options->threads > 0 ? options->threads : 1;
-    read_job(harness, options);
+    must(read_job(harness, options));
     batch_plan(batch, options->samples, options->microbatch, harness->rank, harness->size);
     harness->kernels = kernels_find(options->isa, batch->lanes);
     REQUIRE(harness->kernels != NULL);

@@ -88,7 +88,8 @@ static const struct {
         "          - flatten: {name: f}\n"},
     {"model: {layers: [residual: {layers: [relu]}, relu]}",
         "    - residual:\n        layers:\n          - relu\n    - relu\n"},
-    {"model: {layers: [residual: {projection: [linear: {out: 3}], layers: [linear: {out: 3}]}]}",
+    {"model: {input: 4, layers: [residual: {projection: [linear: {out: 3}], layers: [linear: {out: "
+     "3}]}]}",
         "        projection:\n          - linear: {out: 3, bias: true}\n"},
     {"model: {layers: [sequential: {layers: [sequential: {layers: [residual: {layers: [sequential:"
      " {layers: [sequential: {layers: [residual: {layers: [relu]}]}]}]}]}]}]}",
@@ -172,7 +173,9 @@ START_TEST(every_layer_reads_its_own_example) {
     for (const LayerType *const *type = layer_types(); *type != NULL; type++) {
         char text[512];
         const char *options = (*type)->example[0] == '\0' ? "{}" : (*type)->example;
-        snprintf(text, sizeof text, "model: {layers: [{%s: %s}]}\n", (*type)->name, options);
+        const char *input = strcmp((*type)->name, "linear") == 0 ? "[4]" : "[3, 4, 4]";
+        snprintf(text, sizeof text, "model: {input: %s, layers: [{%s: %s}]}\n", input,
+            (*type)->name, options);
         parse_well(text, NULL);
         char *once = print_well(&job, 1);
         job_free(&job);
@@ -294,6 +297,23 @@ static const struct {
     {"model: {layers: [sequential: {layers: [sequential: {layers: [linear]}]}]}",
         "j.yaml:1:62: model.layers.0.layers.0.layers.0.out: must be given"},
     {"model: {layers: [relu: {layers: [relu]}]}", "model.layers.0.layers: unknown key; known here"},
+    {"model: {input: [1, 4, 4], layers: [relu, conv2d: {out: 2, kernel: 5}]}",
+        "j.yaml:1:42: conv2d '1': a window of 5 pixels does not fit into [1, 4, 4] with padding "
+        "0\n"},
+    {"model:\n  layers:\n  - sequential:\n      layers:\n      - residual: {layers: [linear: {out: "
+     "3}], name: r}\n",
+        "j.yaml:5:29: linear '0.r.layers.0' wants features, got [1, 28, 28]: put flatten before "
+        "it\n"
+        "        - residual: {layers: [linear: {out: 3}], name: r}\n"
+        "                              ^"},
+    {"model:\n  input: 6\n  layers:\n  - relu\n  - residual: {layers: [linear: {out: 4}]}\n",
+        "j.yaml:5:5: residual '1': its layers give [4], its input is [6], and only equal shapes"},
+    {"model:\n  layers:\n  - linear: {out: 3}\n  - dropout: {p: 2}\n",
+        "j.yaml:4:18: model.layers.1.p: must be from 0"},
+    {"model:\n  input: 6\n  layers:\n  - sequential: {layers: [linear: {out: 6}]}\n  - linear: "
+     "{out: "
+     "6, name: \"0.0\"}\n",
+        "j.yaml:4:3: model: two layers have a tensor '0.0.bias': give one of them another name\n"},
     {LAYERS "data: {normalize: {mean: []}}\n",
         ":6:26: data.normalize.mean: wants a list of number"},
     {LAYERS "data: {normalize: 3}\n", ":6:19: data.normalize: wants a mapping of its options"},
@@ -455,13 +475,13 @@ static const struct {
     {{"model.layers.1.out=20"}, "    - linear: {out: 20, bias: true}\n"},
     {{"model.layers.1.linear.out=20"}, "    - linear: {out: 20, bias: true}\n"},
     {{"model.layers.0.name=f"}, "    - flatten: {name: f}\n"},
-    {{"model.layers.0=relu"}, "    - relu\n    - linear:"},
+    {{"model.layers.0=relu", "model.input=784"}, "    - relu\n    - linear:"},
     {{"model.layers.1={linear: {out: 7}}"}, "    - linear: {out: 7, bias: true}\n"},
-    {{"model.layers.0=batch_norm", "model.layers.0.sync.group=3"}, "sync: {group: 3}"},
+    {{"model.layers.1=batch_norm", "model.layers.1.sync.group=3"}, "sync: {group: 3}"},
     {{"model.layers=[relu]"}, "  layers:\n    - relu\nloss:"},
-    {{"model.layers.0=residual", "model.layers.0.layers=[relu, linear: {out: 4}]",
-         "model.layers.0.layers.1.out=5", "model.layers.0.projection=[linear: {out: 6}]",
-         "model.layers.0.residual.projection.0.linear.out=5"},
+    {{"model.layers.1=residual", "model.layers.1.layers=[relu, linear: {out: 4}]",
+         "model.layers.1.layers.1.out=5", "model.layers.1.projection=[linear: {out: 6}]",
+         "model.layers.1.residual.projection.0.linear.out=5"},
         "          - linear: {out: 5, bias: true}\n        projection:\n"
         "          - linear: {out: 5, bias: true}\n"},
     {{"model.input=784"}, "  input: [784]\n"},
@@ -495,6 +515,12 @@ static const struct {
     {{""}, "--set #1: wants the form"},
     {{"seed=1", "optimizer.lr=0.1x"}, "--set #2: optimizer.lr: wants a number, got \"0.1x\"\n  "
                                       "optimizer.lr=0.1x\n               ^"},
+    {{"model.layers.0=relu"},
+        "j.yaml:5:7: linear '1' wants features, got [1, 28, 28]: put flatten before it\n"},
+    {{"model.layers=[relu, linear: {out: 3}]"},
+        "--set #1: linear '1' wants features, got [1, 28, 28]: put flatten before it\n"
+        "  model.layers=[relu, linear: {out: 3}]\n"
+        "                      ^"},
     {{"optimzer.lr=1"}, "--set #1: optimzer: unknown key; did you mean \"optimizer\"?"},
     {{"optimizer={lr: 1, lr: 2}"}, "--set #1: optimizer.lr: duplicate key\n"},
     {{"optimizer.lr=1", "optimizer={lr: 1, lr: 2}"}, "--set #2: duplicate key \"lr\""},
@@ -673,12 +699,12 @@ START_TEST(differences_of_inner_layers_are_listed) {
         "model.layers.2.projection=[linear: {out: 4}, relu]", NULL};
     char *text = NULL;
     int is_same_run = -1;
-    parse_well(LAYERS "    - residual: {layers: [linear: {out: 3}, relu]}\n", NULL);
+    parse_well(LAYERS "    - residual: {layers: [linear: {out: 10}, relu]}\n", NULL);
     Job before = job;
     job = (Job){0};
-    parse_well(LAYERS "    - residual: {layers: [linear: {out: 3}, relu]}\n", sets);
+    parse_well(LAYERS "    - residual: {layers: [linear: {out: 10}, relu]}\n", sets);
     ck_assert_int_eq(job_file_compare(&before, &job, &text, &is_same_run), STATUS_OK);
-    ck_assert_str_eq(text, "model.layers.2.layers.0.out: 3 -> 4\n"
+    ck_assert_str_eq(text, "model.layers.2.layers.0.out: 10 -> 4\n"
                            "model.layers.2.layers.1.name: 1 -> a\n"
                            "model.layers.2.projection.0: (no layer) -> linear\n"
                            "model.layers.2.projection.1: (no layer) -> relu");
