@@ -231,12 +231,16 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(max_pool_forward)                                                                        \
     ENTRY(max_pool_backward)                                                                       \
     ENTRY(mean_pool_forward)                                                                       \
-    ENTRY(mean_pool_backward)                                                                      \
+    ENTRY(mean_pool_backward)
+
+/* ... those with a second function, `name`_narrow, for lanes fewer than the widest vector's floats:
+ * 1, 2, 4 or 8. Both use the widest vectors: KERNEL_WIDEST comes from the build... */
+#define KERNEL_NARROW_LIST(ENTRY)                                                                  \
     ENTRY(dropout_draw)                                                                            \
     ENTRY(multiply_rows)
 
-/* ... and those whose vectors run along something else, and so are the widest: KERNEL_WIDEST comes
- * from the build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
+/* ... and those whose vectors do not run along the lanes, and so are the widest as well. The files
+ * of these two lists (WIDEST_KERNELS in CMakeLists.txt) are compiled for the widest only. */
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(transpose)                                                                               \
@@ -277,6 +281,11 @@ KERNEL_LANES_LIST(KERNEL_DECLARE)
 #undef KERNEL_DECLARE
 #define KERNEL_DECLARE(name) extern __typeof__(*((Kernels *)0)->name) KERNEL_OF_WIDEST(name);
 KERNEL_FLAT_LIST(KERNEL_DECLARE)
+KERNEL_NARROW_LIST(KERNEL_DECLARE)
+#undef KERNEL_DECLARE
+#define KERNEL_DECLARE(name)                                                                       \
+    extern __typeof__(*((Kernels *)0)->name) KERNEL_OF_WIDEST(name##_narrow);
+KERNEL_NARROW_LIST(KERNEL_DECLARE)
 #undef KERNEL_DECLARE
 
 extern const Kernels KERNEL(table);
