@@ -7,26 +7,14 @@
 /* What becomes of a vector: of v and dy where it is a gradient, of v alone where not. */
 typedef Vector Formula(Vector v, Vector dy, float parameter);
 
-INLINE Vector load_some(const float *p, size_t count) {
-    float item[WIDTH] = {0};
-    for (size_t i = 0; i < count; i++) item[i] = p[i];
-    return load(item);
-}
-
-INLINE void store_some(float *p, Vector v, size_t count) {
-    float item[WIDTH];
-    store(item, v);
-    for (size_t i = 0; i < count; i++) p[i] = item[i];
-}
-
 INLINE void map(
     Formula *formula, const float *v, const float *dy, float *out, size_t n, float parameter) {
     size_t i = 0;
     for (; i + WIDTH <= n; i += WIDTH)
         store(out + i, formula(load(v + i), load(dy + i), parameter));
     if (i == n) return;
-    Vector rest = formula(load_some(v + i, n - i), load_some(dy + i, n - i), parameter);
-    store_some(out + i, rest, n - i);
+    int left = (int)(n - i);
+    store_part(out + i, formula(load_part(v + i, left), load_part(dy + i, left), parameter), left);
 }
 
 /* ---- leaky ReLU ---- */

@@ -25,9 +25,11 @@ enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_LANES /* clang refuses a body this large, with a warning */
+#define NO_UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 24")
 #define UNROLL_LANES _Pragma("GCC unroll 16")
+#define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 typedef float Vector __attribute__((vector_size(KERNEL_WIDTH * 4)));
@@ -69,12 +71,31 @@ INLINE void store(float *p, Vector v) {
     *(VectorInMemory *)p = v;
 }
 
+/* The first `count` < WIDTH floats at p, then zeros; nothing beyond is read. Left whole, the loop
+ * becomes one masked load where the CPU has one. */
+INLINE Vector load_part(const float *p, int count) {
+    float part[WIDTH];
+    NO_UNROLL
+    for (int i = 0; i < WIDTH; i++) part[i] = i < count ? p[i] : 0.0f;
+    return load(part);
+}
+
+/* The first `count` of v; nothing beyond is written. */
+INLINE void store_part(float *p, Vector v, int count) {
+    float part[WIDTH];
+    store(part, v);
+    NO_UNROLL
+    for (int i = 0; i < WIDTH; i++)
+        if (i < count) p[i] = part[i];
+}
+
 INLINE Vector broadcast(float value) {
     return (Vector){REPEAT(value)};
 }
 
 /* v, rounded to float before anything is added to it: where a sum has two products, the compiler
- * may fuse either, and not the same one everywhere. */
+ * may fuse either, and not the same one everywhere; and it fuses none with a sum behind a branch,
+ * as that of load_part. */
 INLINE Vector rounded(Vector v) {
 #if defined(__x86_64__)
     __asm__("" : "+v"(v));
@@ -210,16 +231,16 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(max_pool_forward)                                                                        \
     ENTRY(max_pool_backward)                                                                       \
     ENTRY(mean_pool_forward)                                                                       \
-    ENTRY(mean_pool_backward)                                                                      \
-    ENTRY(dropout_draw)                                                                            \
-    ENTRY(multiply_rows)                                                                           \
-    ENTRY(softmax_forward)                                                                         \
-    ENTRY(softmax_backward)                                                                        \
-    ENTRY(log_softmax_forward)                                                                     \
-    ENTRY(log_softmax_backward)
+    ENTRY(mean_pool_backward)
 
-/* ... and those whose vectors run along something else, and so are the widest: KERNEL_WIDEST comes
- * from the build. Their files (FLAT_KERNELS in CMakeLists.txt) are compiled for these only. */
+/* ... those with a second function, `name`_narrow, for lanes fewer than the widest vector's floats:
+ * 1, 2, 4 or 8. Both use the widest vectors: KERNEL_WIDEST comes from the build... */
+#define KERNEL_NARROW_LIST(ENTRY)                                                                  \
+    ENTRY(dropout_draw)                                                                            \
+    ENTRY(multiply_rows)
+
+/* ... and those whose vectors do not run along the lanes, and so are the widest as well. The files
+ * of these two lists (WIDEST_KERNELS in CMakeLists.txt) are compiled for the widest only. */
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(transpose)                                                                               \
@@ -235,6 +256,10 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(gelu_backward)                                                                           \
     ENTRY(gelu_tanh_forward)                                                                       \
     ENTRY(gelu_tanh_backward)                                                                      \
+    ENTRY(softmax_forward)                                                                         \
+    ENTRY(softmax_backward)                                                                        \
+    ENTRY(log_softmax_forward)                                                                     \
+    ENTRY(log_softmax_backward)                                                                    \
     ENTRY(relu_forward)                                                                            \
     ENTRY(relu_backward)                                                                           \
     ENTRY(sum)                                                                                     \
@@ -256,6 +281,11 @@ KERNEL_LANES_LIST(KERNEL_DECLARE)
 #undef KERNEL_DECLARE
 #define KERNEL_DECLARE(name) extern __typeof__(*((Kernels *)0)->name) KERNEL_OF_WIDEST(name);
 KERNEL_FLAT_LIST(KERNEL_DECLARE)
+KERNEL_NARROW_LIST(KERNEL_DECLARE)
+#undef KERNEL_DECLARE
+#define KERNEL_DECLARE(name)                                                                       \
+    extern __typeof__(*((Kernels *)0)->name) KERNEL_OF_WIDEST(name##_narrow);
+KERNEL_NARROW_LIST(KERNEL_DECLARE)
 #undef KERNEL_DECLARE
 
 extern const Kernels KERNEL(table);

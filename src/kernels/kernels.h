@@ -237,7 +237,7 @@ typedef struct Kernels {
     void (*multiply_rows)(
         const float *x, const float *factors, float *y, int pixels, int lanes, int begin, int end);
 
-    /* ---- softmax.c: x [channels][n], over the channels; n is a multiple of the width ---- */
+    /* ---- softmax.c: x [channels][n], over the channels ---- */
 
     /* y = e^x / sum of e^x, and dx = y (dy - sum of y dy). */
     void (*softmax_forward)(const float *x, float *y, int channels, size_t n);

@@ -12,13 +12,6 @@ enum { TILE_MAX = 3 };
 #define FOR_NARROW_TILES(MAKE) MAKE(1) MAKE(2) MAKE(3)
 #endif
 
-/* The first `count` < WIDTH floats at p, then zeros. */
-INLINE Vector load_part(const float *p, int count) {
-    float part[WIDTH] = {0};
-    for (int i = 0; i < count; i++) part[i] = p[i];
-    return load(part);
-}
-
 /* ---- y [o][s] = sum over i of weight [o][i] * xt [s][i] ---- */
 
 typedef struct Dot {

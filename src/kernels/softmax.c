@@ -1,6 +1,7 @@
-/* softmax.c - softmax and its logarithm over the channels of one microbatch x [channels][n], n
- * whole vectors of numbers that do not know of each other. The largest x is taken out first; sums
- * are taken in double, channel by channel. */
+/* softmax.c - softmax and its logarithm over the channels of one microbatch x [channels][n], whose
+ * n columns do not know of each other. The largest x is taken out first; sums are taken in double,
+ * channel by channel. A product is rounded before anything is added to it: among the branches of a
+ * partial vector the compiler would fuse what it does not elsewhere, or the other way round. */
 #include "src/kernels/vector_math.h"
 
 /* Sums of a vector's lanes in double: the lower half, the upper half. */
@@ -28,64 +29,102 @@ INLINE void add_to(Sums *sums, Vector v) {
     sums->half[1] += term.half[1];
 }
 
-INLINE Vector largest_of(const float *x, int channels, size_t n) {
-    Vector largest = load(x);
+/* The next `count` columns: a vector's, or what is left. */
+INLINE Vector load_some(const float *p, int count) {
+    return count == WIDTH ? load(p) : load_part(p, count);
+}
+
+INLINE void store_some(float *p, Vector v, int count) {
+    if (count == WIDTH)
+        store(p, v);
+    else
+        store_part(p, v, count);
+}
+
+typedef void Columns(const float *a, const float *b, float *out, int channels, size_t n, int count);
+
+INLINE void for_columns(
+    Columns *columns, const float *a, const float *b, float *out, int channels, size_t n) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) columns(a + i, b + i, out + i, channels, n, WIDTH);
+    if (i < n) columns(a + i, b + i, out + i, channels, n, (int)(n - i));
+}
+
+INLINE Vector largest_of(const float *x, int channels, size_t n, int count) {
+    Vector largest = load_some(x, count);
     for (int c = 1; c < channels; c++) {
-        Vector v = load(x + c * n);
+        Vector v = load_some(x + c * n, count);
         largest = choose(v > largest, v, largest);
     }
     return largest;
 }
 
+INLINE void forward(
+    const float *x, const float *unused, float *y, int channels, size_t n, int count) {
+    (void)unused;
+    Vector largest = largest_of(x, channels, n, count);
+    Sums sums = {{{0}}};
+    for (int c = 0; c < channels; c++) {
+        Vector power = vector_exp(load_some(x + c * n, count) - largest);
+        store_some(y + c * n, power, count);
+        add_to(&sums, power);
+    }
+    Vector sum = narrowed(sums);
+    for (int c = 0; c < channels; c++)
+        store_some(y + c * n, load_some(y + c * n, count) / sum, count);
+}
+
 void KERNEL(softmax_forward)(const float *x, float *y, int channels, size_t n) {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        Vector largest = largest_of(x + i, channels, n);
-        Sums sums = {{{0}}};
-        for (int c = 0; c < channels; c++) {
-            Vector power = vector_exp(load(x + c * n + i) - largest);
-            store(y + c * n + i, power);
-            add_to(&sums, power);
-        }
-        Vector sum = narrowed(sums);
-        for (int c = 0; c < channels; c++) store(y + c * n + i, load(y + c * n + i) / sum);
+    for_columns(forward, x, x, y, channels, n);
+}
+
+INLINE void backward(
+    const float *y, const float *dy, float *dx, int channels, size_t n, int count) {
+    Sums sums = {{{0}}};
+    for (int c = 0; c < channels; c++)
+        add_to(&sums, rounded(load_some(y + c * n, count) * load_some(dy + c * n, count)));
+    Vector sum = narrowed(sums);
+    for (int c = 0; c < channels; c++) {
+        Vector gradient = load_some(dy + c * n, count) - sum;
+        store_some(dx + c * n, load_some(y + c * n, count) * gradient, count);
     }
 }
 
 void KERNEL(softmax_backward)(const float *y, const float *dy, float *dx, int channels, size_t n) {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        Sums sums = {{{0}}};
-        for (int c = 0; c < channels; c++)
-            add_to(&sums, rounded(load(y + c * n + i) * load(dy + c * n + i)));
-        Vector sum = narrowed(sums);
-        for (int c = 0; c < channels; c++)
-            store(dx + c * n + i, load(y + c * n + i) * (load(dy + c * n + i) - sum));
+    for_columns(backward, y, dy, dx, channels, n);
+}
+
+INLINE void log_forward(
+    const float *x, const float *unused, float *y, int channels, size_t n, int count) {
+    (void)unused;
+    Vector largest = largest_of(x, channels, n, count);
+    Sums sums = {{{0}}}, shift = widened(largest);
+    for (int c = 0; c < channels; c++)
+        add_to(&sums, vector_exp(load_some(x + c * n, count) - largest));
+    for (int h = 0; h < 2; h++) shift.half[h] += vector_log(sums.half[h]);
+    for (int c = 0; c < channels; c++) {
+        Sums v = widened(load_some(x + c * n, count));
+        for (int h = 0; h < 2; h++) v.half[h] -= shift.half[h];
+        store_some(y + c * n, narrowed(v), count);
     }
 }
 
 void KERNEL(log_softmax_forward)(const float *x, float *y, int channels, size_t n) {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        Vector largest = largest_of(x + i, channels, n);
-        Sums sums = {{{0}}};
-        for (int c = 0; c < channels; c++) add_to(&sums, vector_exp(load(x + c * n + i) - largest));
-        Sums shift = widened(largest);
-        for (int h = 0; h < 2; h++) shift.half[h] += vector_log(sums.half[h]);
-        for (int c = 0; c < channels; c++) {
-            Sums v = widened(load(x + c * n + i));
-            for (int h = 0; h < 2; h++) v.half[h] -= shift.half[h];
-            store(y + c * n + i, narrowed(v));
-        }
+    for_columns(log_forward, x, x, y, channels, n);
+}
+
+INLINE void log_backward(
+    const float *y, const float *dy, float *dx, int channels, size_t n, int count) {
+    Sums sums = {{{0}}};
+    for (int c = 0; c < channels; c++) add_to(&sums, load_some(dy + c * n, count));
+    Vector sum = narrowed(sums);
+    for (int c = 0; c < channels; c++) {
+        Vector power = vector_exp(load_some(y + c * n, count));
+        store_some(dx + c * n, load_some(dy + c * n, count) - rounded(power * sum), count);
     }
 }
 
 void KERNEL(log_softmax_backward)(
     const float *y, const float *dy, float *dx, int channels, size_t n) {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        Sums sums = {{{0}}};
-        for (int c = 0; c < channels; c++) add_to(&sums, load(dy + c * n + i));
-        Vector sum = narrowed(sums);
-        for (int c = 0; c < channels; c++) {
-            Vector power = vector_exp(load(y + c * n + i));
-            store(dx + c * n + i, load(dy + c * n + i) - power * sum);
-        }
-    }
+    for_columns(log_backward, y, dy, dx, channels, n);
 }

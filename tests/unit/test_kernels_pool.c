@@ -219,11 +219,12 @@ END_TEST
 /* ---- dropout ---- */
 
 START_TEST(factors_are_drawn_by_philox) {
-    enum { ROWS = 11 };
+    static const int row_counts[] = {1, 4, 11, 70};
+    int rows = row_counts[_i];
     FOR_EACH_TABLE(kernels, lanes) {
         uint32_t low[64], high[64], bits[4];
         Rng rng = rng_stream(77, RNG_DROPOUT, 5);
-        float *factors = block(ROWS * lanes);
+        float *factors = block(rows * lanes);
         for (int s = 0; s < lanes; s++) low[s] = 123456u * s, high[s] = s % 3;
         KernelDropout dropout = {.key = {rng.key[0], rng.key[1]},
             .step = 4000000000u,
@@ -231,30 +232,32 @@ START_TEST(factors_are_drawn_by_philox) {
             .sample_high = high,
             .threshold = 0x90000000u,
             .keep = 2.5f};
-        kernels->dropout_draw(&dropout, ROWS, lanes, factors);
-        for (int i = 0; i < ROWS * lanes; i++) {
+        kernels->dropout_draw(&dropout, rows, lanes, factors);
+        for (int i = 0; i < rows * lanes; i++) {
             int row = i / lanes, s = i % lanes;
             uint64_t sample = (uint64_t)high[s] << 32 | low[s];
             rng_draw(rng, dropout.step, sample, row / 4, bits);
             ck_assert(factors[i] == (bits[row % 4] < dropout.threshold ? 0 : 2.5f));
         }
-        block_free(factors, ROWS * lanes);
+        block_free(factors, rows * lanes);
     }
 }
 END_TEST
 
 START_TEST(rows_are_multiplied_by_their_factors) {
-    enum { ROWS = 5, PIXELS = 3 };
+    enum { ROWS = 29 };
+    static const int pixel_counts[] = {1, 3, 25};
+    int pixels = pixel_counts[_i];
     FOR_EACH_TABLE(kernels, lanes) {
-        size_t n = (size_t)ROWS * PIXELS * lanes;
+        size_t n = (size_t)ROWS * pixels * lanes;
         float *x = random_block(n), *factors = random_block(ROWS * lanes), *y = block(n);
-        kernels->multiply_rows(x, factors, y, PIXELS, lanes, 0, 2);
-        kernels->multiply_rows(x, factors, y, PIXELS, lanes, 2, ROWS);
+        kernels->multiply_rows(x, factors, y, pixels, lanes, 0, 2);
+        kernels->multiply_rows(x, factors, y, pixels, lanes, 2, ROWS);
         for (size_t i = 0; i < n; i++) {
-            size_t row = i / (PIXELS * lanes);
+            size_t row = i / ((size_t)pixels * lanes);
             ck_assert(y[i] == x[i] * factors[row * lanes + i % lanes]);
         }
-        kernels->multiply_rows(x, factors, x, PIXELS, lanes, 0, ROWS);
+        kernels->multiply_rows(x, factors, x, pixels, lanes, 0, ROWS);
         assert_same_bits(x, y, n, "in place");
         block_free(x, n);
         block_free(factors, ROWS * lanes);
@@ -412,8 +415,8 @@ int main(void) {
     tcase_add_loop_test(tests, nan_wins_and_takes_the_gradient, 0, POOL_CASES);
     tcase_add_loop_test(tests, a_fused_relu_is_a_relu_before, 0, POOL_CASES);
     tcase_add_loop_test(tests, means_agree_with_a_plain_loop, 0, POOL_CASES);
-    tcase_add_test(tests, factors_are_drawn_by_philox);
-    tcase_add_test(tests, rows_are_multiplied_by_their_factors);
+    tcase_add_loop_test(tests, factors_are_drawn_by_philox, 0, 4);
+    tcase_add_loop_test(tests, rows_are_multiplied_by_their_factors, 0, 3);
     tcase_add_loop_test(tests, samples_far_from_zero_are_normalized_by_themselves, 0, GROUP_SHAPES);
     tcase_add_loop_test(tests, without_weights_a_norm_has_ones_and_zeros, 0, GROUP_SHAPES);
     return unit_check_run(suite);
