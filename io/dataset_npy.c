@@ -27,6 +27,7 @@ static Status open_array(NpyFile *file, const char *folder, const char *const na
 static Status has_split(const Job *job, DatasetSplit split, int *has) {
     const char *const *names[] = {image_names[split], label_names[split]};
     *has = 0;
+    TRY(byte_file_check_folder(job->data.path));
     for (int i = 0; i < 4; i++) {
         NpyFile file;
         TRY(npy_open(&file, job->data.path, names[i / 2][i % 2]));

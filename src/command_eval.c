@@ -96,12 +96,24 @@ static void print_result(const Totals *totals, const Confusion *confusion, const
     fflush(stdout);
 }
 
+/* Collective. */
+static Status open_test_set(Evaluation *evaluation) {
+    const Job *job = &evaluation->job;
+    int has_test = 0;
+    TRY(dataset_has_test(evaluation->comm, job, &has_test));
+    if (has_test) return dataset_open(&evaluation->set, evaluation->comm, job, DATASET_TEST);
+    return FAIL(STATUS_MISSING,
+        "%s: the set has no test samples; name one that has, with --set data.path=... or in a job "
+        "file behind the checkpoint",
+        job->data.path);
+}
+
 static Status evaluate(Evaluation *evaluation, const CommandLine *line) {
     Comm *comm = evaluation->comm;
     TRY(comm_agree(comm, read_job(evaluation, line)));
     TRY(comm_agree(comm, job_file_print(&evaluation->job, 0, &evaluation->job_text)));
     TRY(comm_require_same(comm, "the resolved job", evaluation->job_text));
-    TRY(dataset_open(&evaluation->set, comm, &evaluation->job, DATASET_TEST));
+    TRY(open_test_set(evaluation));
     EngineOptions options = line->train.engine;
     options.trains = 0;
     TRY(engine_create(&evaluation->engine, comm, &evaluation->job, &options));

@@ -77,8 +77,18 @@ for case in "cifar cifar 3 1" "cifar-npy npy 3 2" "cifar.h5 hdf5 1 1" "cifar.h5 
     same_model "$changed" "$run"
 done
 
+# Grey images, which IDX can hold as well.
+sed 's/\[3, 24, 20\]/[1, 24, 20]/; s/out: 10/out: 7/' "$folder/changed.yaml" >"$folder/grey-changed.yaml"
+train_on grey-changed idx idx 1 1
+changed=$run
+for case in "idx idx 3 1" "npy-nhwc npy 3 2" "hdf5-nhwc.h5 hdf5 3 1"; do
+    # shellcheck disable=SC2086
+    train_on grey-changed $case
+    same_model "$changed" "$run"
+done
+
 # What standardize measures of floats, shared over the ranks: the same numbers.
-sed 's/\[3, 24, 20\]/[1, 24, 20]/; s/out: 10/out: 7/' "$folder/changed.yaml" >"$folder/floats.yaml"
+cp "$folder/grey-changed.yaml" "$folder/floats.yaml"
 train_on floats npy-float npy 1 1
 floats=$run
 for case in "npy-float npy 3 1" "hdf5-float.h5 hdf5 1 1" "hdf5-float.h5 hdf5 2 1" "hdf5-float.h5 hdf5 4 1"; do
@@ -104,8 +114,20 @@ for case in "no-test npy 1 1" "no-test.h5 hdf5 3 1"; do
     grep -q '0 test;' "$run/log.txt" || fail "the log counts test samples"
     grep -q 'no test: the set has no test samples' "$run/log.txt" || fail "the log does not say that there is no test"
 done
-expect 66 "$lockstep" eval "$run/latest.h5"
-expect_text "has no test images"
+for count in 1 2; do
+    expect 66 ranks "$count" eval "$run/latest.h5"
+    expect_text "no-test.h5: the set has no test samples; name one that has, with --set data.path="
+done
+expect 66 "$lockstep" eval "$folder/run-grey-no-test-1-1/latest.h5"
+expect_text "sets/no-test: the set has no test samples"
+expect 66 "$lockstep" eval "$folder/run-grey-no-test-1-1/latest.h5" --set "data.path=$folder/absent"
+expect_text "there is no folder '$folder/absent'"
+expect 0 ranks 2 eval "$run/latest.h5" --set "data.path=$folder/sets/hdf5.h5"
+expect 0 ranks 2 train "$folder/grey.yaml" --out "$run" --resume --progress none --set train.epochs=4 \
+    --set "data.path=$folder/sets/no-test.h5" --set data.format=hdf5
+expect 0 "$lockstep" train "$folder/grey.yaml" --out "$folder/no-test-4" --progress none --set train.epochs=4 \
+    --set "data.path=$folder/sets/no-test.h5" --set data.format=hdf5
+expect_same "$run/latest.h5" "$folder/no-test-4/latest.h5"
 expect 0 "$lockstep" convert "$folder/sets/no-test.h5" "$folder/sets/no-test-again.h5"
 train_on grey no-test-again.h5 hdf5 2 1
 same_training "$grey" "$run"
