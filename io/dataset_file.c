@@ -222,7 +222,7 @@ static Status bring_to_disk(const DatasetFile *file) {
 
 Status dataset_file_finish(DatasetFile *file, char *const *class_names, size_t class_count) {
     REQUIRE(file->group < 0);
-    TRY(write_classes(file, class_names, class_count));
+    if (class_count > 0) TRY(write_classes(file, class_names, class_count));
     if (status_fault_is_due() || H5Fflush(file->file, H5F_SCOPE_LOCAL) < 0 ||
         H5Fclose(file->file) < 0)
         return hdf5_fail(STATUS_IO, file->path, "cannot write");

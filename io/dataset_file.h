@@ -2,8 +2,8 @@
  *
  * The file: groups train and (if there are any) test, each with images, uint8 or float32
  * [count][c][h][w], and labels, uint8 or (more than 256 classes) int32 [count], chunked with
- * checksums; the root's attribute `classes` has the names of the classes. Equal samples give equal
- * bytes. */
+ * checksums; the root's attribute `classes` has the names of the classes, where they have any.
+ * Equal samples give equal bytes. */
 #ifndef IO_DATASET_FILE_H
 #define IO_DATASET_FILE_H
 
@@ -33,8 +33,8 @@ typedef struct DatasetFileSplit {
 MUST_CHECK Status dataset_file_begin(DatasetFile *file, const DatasetFileSplit *split);
 MUST_CHECK Status dataset_file_add(DatasetFile *file, const void *image, int32_t label);
 
-/* Local. Write the classes' names, bring the file to the disk and give it its name. Fails with
- * STATUS_IO, STATUS_NO_MEMORY. */
+/* Local. Write the classes' names (class_count 0: they have none), bring the file to the disk and
+ * give it its name. Fails with STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_file_finish(
     DatasetFile *file, char *const *class_names, size_t class_count);
 

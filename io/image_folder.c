@@ -9,7 +9,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const char *const split_names[IMAGE_FOLDER_SPLITS] = {"train", "test"};
+static const char train_name[] = "train";
+
+/* The first that is there is the test split. */
+static const char *const test_names[] = {"test", "val", "valid", "validation"};
 
 /* ---- names ---- */
 
@@ -88,7 +91,8 @@ static Status list_names(NameList *list, const char *path, int (*accepts)(const 
 /* ---- the set ---- */
 
 static Status split_path(const ImageFolder *folder, int split, char path[IMAGE_FOLDER_PATH_BYTES]) {
-    if (folder->has_splits) return join(path, folder->path, split_names[split]);
+    if (folder->has_splits)
+        return join(path, folder->path, split == 0 ? train_name : folder->test_name);
     return join(path, folder->path, ".");
 }
 
@@ -124,8 +128,21 @@ static Status list_test(ImageFolder *folder, const char *path, const NameList *c
             folder->classes.count, sizeof *folder->classes.names, compare_names);
         if (found == NULL)
             return FAIL(STATUS_DATA, "%s/%s: there is no class of that name in %s/%s", path,
-                classes->names[i], folder->path, split_names[0]);
+                classes->names[i], folder->path, train_name);
         TRY(list_class(folder, 1, *found, (size_t)(found - folder->classes.names)));
+    }
+    return STATUS_OK;
+}
+
+static Status find_test(ImageFolder *folder) {
+    char below[IMAGE_FOLDER_PATH_BYTES];
+    for (size_t i = 0; i < sizeof test_names / sizeof *test_names; i++) {
+        TRY(join(below, folder->path, test_names[i]));
+        if (!is_folder(below)) continue;
+        if (folder->test_name == NULL)
+            folder->test_name = test_names[i];
+        else
+            TRY(add_name(&folder->unused, test_names[i]));
     }
     return STATUS_OK;
 }
@@ -134,13 +151,14 @@ Status image_folder_open(ImageFolder *folder, const char *path) {
     char below[IMAGE_FOLDER_PATH_BYTES];
     NameList classes = {.names = NULL};
     *folder = (ImageFolder){.path = path};
-    TRY(join(below, path, split_names[0]));
+    TRY(join(below, path, train_name));
     folder->has_splits = is_folder(below);
     TRY(list_classes(folder));
     for (size_t i = 0; i < folder->classes.count; i++)
         TRY(list_class(folder, 0, folder->classes.names[i], i));
-    TRY(join(below, path, split_names[1]));
-    if (!folder->has_splits || !is_folder(below)) return STATUS_OK;
+    if (folder->has_splits) TRY(find_test(folder));
+    if (folder->test_name == NULL) return STATUS_OK;
+    TRY(split_path(folder, 1, below));
     Status status = list_names(&classes, below, is_folder);
     if (status == STATUS_OK) status = list_test(folder, below, &classes);
     free_names(&classes);
@@ -153,6 +171,7 @@ void image_folder_close(ImageFolder *folder) {
         free_names(&folder->files[i]);
     memory_free(folder->files);
     free_names(&folder->classes);
+    free_names(&folder->unused);
     *folder = (ImageFolder){.path = NULL};
 }
 

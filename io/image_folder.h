@@ -1,5 +1,6 @@
 /* image_folder.h - a folder of images as a labelled set: FOLDER/train/CLASS/IMAGE and
- * FOLDER/test/CLASS/IMAGE, or FOLDER/CLASS/IMAGE when all are for training.
+ * FOLDER/test/CLASS/IMAGE, or FOLDER/CLASS/IMAGE when all are for training. Without test/, the
+ * first of val/, valid/ and validation/ is the test split.
  *
  * Classes are numbered in the order of their names' bytes, and so are the images of a class. Images
  * are the files whose names end in .jpg, .jpeg or .png in any case; other files and names that
@@ -11,7 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { IMAGE_FOLDER_SPLITS = 2, IMAGE_FOLDER_CLASSES_MAX = 256, IMAGE_FOLDER_PATH_BYTES = 4096 };
+enum {
+    IMAGE_FOLDER_SPLITS = 2,
+    IMAGE_FOLDER_CLASSES_MAX = 1 << 16,
+    IMAGE_FOLDER_PATH_BYTES = 4096
+};
 
 /* Names in the order of their bytes. */
 typedef struct NameList {
@@ -22,9 +27,11 @@ typedef struct NameList {
 typedef struct ImageFolder {
     const char *path;                   /* borrowed */
     int has_splits;                     /* train/ is there */
+    const char *test_name;              /* "test", "val", ...; NULL: no test split */
+    NameList unused;                    /* other folders of such names */
     NameList classes;                   /* those of train */
     NameList *files;                    /* [IMAGE_FOLDER_SPLITS][classes.count] */
-    int64_t count[IMAGE_FOLDER_SPLITS]; /* images for training, for test; 0 without a test/ */
+    int64_t count[IMAGE_FOLDER_SPLITS]; /* images for training, for test, which may be 0 */
 } ImageFolder;
 
 /* Local. List the folder; no image is opened. The caller frees with image_folder_close, also after

@@ -112,12 +112,10 @@ static Status write_split(Conversion *conversion, Split *split, DatasetSplit nam
     return STATUS_OK;
 }
 
-static Status convert_split(
-    Conversion *conversion, const Job *job, DatasetSplit name, int64_t *class_count) {
+static Status convert_split(Conversion *conversion, const Job *job, DatasetSplit name) {
     Split split = {.labels = NULL};
     void *images = NULL;
     TRY(dataset_format(job->data.format)->measure(job, name, &split.sizes));
-    *class_count = split.sizes.class_count;
     Status status = read_split(&split, job, name, &images);
     if (status == STATUS_OK) status = write_split(conversion, &split, name);
     if (split.source.close != NULL) split.source.close(split.source.context);
@@ -129,31 +127,17 @@ static Status convert_split(
     return status;
 }
 
-/* These formats have no names for their classes: numbers. */
-static Status finish_with_numbers(Conversion *conversion, int64_t class_count) {
-    char texts[IMAGE_FOLDER_CLASSES_MAX][8], *names[IMAGE_FOLDER_CLASSES_MAX];
-    if (class_count > IMAGE_FOLDER_CLASSES_MAX)
-        return FAIL(STATUS_DATA, "%s: %lld classes are more than %d", conversion->input,
-            (long long)class_count, IMAGE_FOLDER_CLASSES_MAX);
-    for (int i = 0; i < class_count; i++) {
-        snprintf(texts[i], sizeof texts[i], "%d", i);
-        names[i] = texts[i];
-    }
-    return dataset_file_finish(conversion->file, names, (size_t)class_count);
-}
-
 static Status convert_set(Conversion *conversion, const Job *job) {
-    int64_t class_count = 0;
     if (conversion->options->channels != 0)
         return FAIL(STATUS_USAGE, "--channels is for folders of images; %s is a set of format %s",
             conversion->input, format_words()[job->data.format]);
     printf("%s: format %s\n", conversion->input, format_words()[job->data.format]);
     const DatasetFormat *format = dataset_format(job->data.format);
     int has_test = 1;
-    TRY(convert_split(conversion, job, DATASET_TRAIN, &class_count));
+    TRY(convert_split(conversion, job, DATASET_TRAIN));
     if (format->has_split != NULL) TRY(format->has_split(job, DATASET_TEST, &has_test));
-    if (has_test) TRY(convert_split(conversion, job, DATASET_TEST, &class_count));
-    return finish_with_numbers(conversion, class_count);
+    if (has_test) TRY(convert_split(conversion, job, DATASET_TEST));
+    return dataset_file_finish(conversion->file, NULL, 0); /* these formats name no classes */
 }
 
 /* ---- folders of images ---- */
@@ -258,18 +242,15 @@ static Status convert_images(
     return status;
 }
 
-/* What a folder of classes has beside train and test is nobody's: say so. */
-static void tell_unused(const ImageFolder *folder) {
-    static const char *const names[] = {"val", "valid", "validation"};
-    char path[IMAGE_FOLDER_PATH_BYTES + 16];
-    struct stat found;
-    for (size_t i = 0; folder->has_splits && i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder->path, names[i]);
-        if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
-            printf("%s: not converted: only train and test are; data.valid_split makes validation "
-                   "of a part of train\n",
-                path);
-    }
+/* No folder is taken for something else, or passed over, in silence. */
+static void tell_splits(const ImageFolder *folder) {
+    if (folder->test_name != NULL && strcmp(folder->test_name, split_names[DATASET_TEST]) != 0)
+        printf("%s/%s: written as test: there is no test/\n", folder->path, folder->test_name);
+    for (size_t i = 0; i < folder->unused.count; i++)
+        printf(
+            "%s/%s: not converted: %s/ is the test split; data.valid_split makes validation of a "
+            "part of train\n",
+            folder->path, folder->unused.names[i], folder->test_name);
 }
 
 static Status convert_folder(Conversion *conversion) {
@@ -278,7 +259,7 @@ static Status convert_folder(Conversion *conversion) {
     Status status = image_folder_open(&folder, conversion->input);
     if (status == STATUS_OK) {
         printf("%s: images of %zu classes\n", conversion->input, folder.classes.count);
-        tell_unused(&folder);
+        tell_splits(&folder);
     }
     for (int split = 0; split < IMAGE_FOLDER_SPLITS && status == STATUS_OK; split++)
         if (folder.count[split] > 0) status = convert_images(conversion, &folder, split, &first);

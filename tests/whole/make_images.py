@@ -39,6 +39,8 @@ def make_good(top):
         save(image if mode == "RGB" else image.convert(mode), top / "modes" / "only" / f"{i}.png")
     save(draw("L", (9, 7), 6), top / "modes/only/6.jpg")
     save(draw("RGB", (9, 7), 7), top / "modes/only/7.jpg", progressive=True)
+    for label in range(300):
+        save(draw("RGB", (4, 5), label), top / "many" / f"{label:03}{'x' * 220}" / "only.png")
     for i, size in enumerate(((30, 20), (9, 12), (64, 64))):
         save(draw("RGB", size, i), top / "sizes/a" / f"{i}.png")
         save(draw("L", size, i), top / "sizes/b" / f"{i}.jpg")

@@ -97,7 +97,29 @@ grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/[ab]/[0-2].[pj][np]g [0-9]* x
 mkdir "$made/mixed/val"
 expect 0 convert "$made/mixed" "$out"
 grep -q "mixed/val: not converted: " "$folder/out" || fail "val is passed over in silence"
+expect_same "$folder/again.h5" "$out"
 rmdir "$made/mixed/val"
+mv "$made/mixed/test" "$made/mixed/valid"
+mkdir "$made/mixed/validation"
+expect 0 convert "$made/mixed" "$out"
+grep -q "mixed/valid: written as test: there is no test/" "$folder/out" || fail "valid becomes test in silence"
+grep -q "mixed/validation: not converted: valid/ is the test split" "$folder/out" || fail "validation is not told"
+expect_same "$folder/again.h5" "$out"
+rmdir "$made/mixed/validation"
+mv "$made/mixed/valid" "$made/mixed/test"
+
+# More classes than a byte tells apart, with names that are longer in all than HDF5's headers hold.
+expect 0 convert "$made/many" "$out"
+compare many
+cat >"$folder/many.yaml" <<YAML
+data: {format: hdf5, path: $out, valid_split: 0.2}
+model: {input: [3, 5, 4], layers: [flatten, linear: {out: 300}]}
+train: {epochs: 1, batch_size: 32}
+YAML
+expect 0 "$lockstep" train "$folder/many.yaml" --out "$folder/many" --progress none
+expect 78 "$lockstep" train "$folder/many.yaml" --out "$folder/few" --progress none \
+    --set 'model.layers=[flatten, linear: {out: 299}]'
+expect_text "of 300 classes wants [300]"
 rm "$out"
 mkdir "$made/mixed/test/unknown"
 expect 65 convert "$made/mixed" "$out"
