@@ -7,12 +7,14 @@
 #include "src/command.h"
 #include "src/memory.h"
 #include "src/rng.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static const char images_word[] = "images"; /* --format of a folder of images */
+enum { IMAGES = -1 };                       /* what it is beside the DataFormats */
 static const char *const split_names[] = {[DATASET_TRAIN] = "train", [DATASET_TEST] = "test"};
 
 typedef struct Conversion {
@@ -271,35 +273,63 @@ static Status convert_folder(Conversion *conversion) {
 
 /* ---- which of them ---- */
 
-/* Whether a set of the format may be there: HDF5 sets are files, the others folders. A set that is
- * drawn is no input. */
-static int is_possible(const char *input, int format) {
-    struct stat found;
-    if (format == DATA_SYNTHETIC) return 0;
-    if (stat(input, &found) != 0) return 1; /* the format says what is missing */
-    return S_ISDIR(found.st_mode) ? format != DATA_HDF5 : format == DATA_HDF5;
-}
-
-/* The format that finds its files in the input, or is said to be there; -1 for a folder of images.
- */
-static Status find_format(const Conversion *conversion, Job *job) {
-    const char *wanted = conversion->options->format;
+/* The format that --format names. */
+static Status find_wanted(const char *wanted, int *format) {
     const char *const *words = format_words();
     char known[256] = "";
-    for (int i = 0; words[i] != NULL; i++) {
-        DatasetSizes sizes;
-        if (i == DATA_SYNTHETIC) continue;
-        job->data.format = i;
+    for (*format = 0; words[*format] != NULL; ++*format) {
+        if (*format == DATA_SYNTHETIC) continue; /* drawn: no input */
+        if (strcmp(wanted, words[*format]) == 0) return STATUS_OK;
         size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s, ", words[i]);
-        if (wanted != NULL && strcmp(wanted, words[i]) == 0) return STATUS_OK;
-        if (wanted == NULL && is_possible(conversion->input, i) &&
-            dataset_format(i)->measure(job, DATASET_TRAIN, &sizes) != STATUS_MISSING)
-            return STATUS_OK;
+        snprintf(known + used, sizeof known - used, "%s, ", words[*format]);
     }
-    job->data.format = -1;
-    if (wanted == NULL || strcmp(wanted, images_word) == 0) return STATUS_OK;
+    *format = IMAGES;
+    if (strcmp(wanted, images_word) == 0) return STATUS_OK;
     return FAIL(STATUS_USAGE, "--format wants one of %s%s, got \"%s\"", known, images_word, wanted);
+}
+
+/* Whether the input is a set of the format, or what is wrong. */
+static Status try_format(const Conversion *conversion, Job *job, int format) {
+    DatasetSizes sizes;
+    ImageFolder folder;
+    job->data.format = format;
+    if (format != IMAGES) return dataset_format(format)->measure(job, DATASET_TRAIN, &sizes);
+    Status status = image_folder_open(&folder, conversion->input);
+    image_folder_close(&folder);
+    return status;
+}
+
+/* The format whose set is whole. Where none is, that of the first broken one, which the conversion
+ * will tell; where there is not even one of those, what each format misses. */
+static Status guess_format(const Conversion *conversion, Job *job) {
+    static const int formats[] = {DATA_IDX, DATA_CIFAR, DATA_NPY, IMAGES};
+    enum { NONE = -2, FORMATS = sizeof formats / sizeof *formats };
+    char missing[STATUS_MESSAGE_BYTES / 2] = "";
+    int broken = NONE;
+    for (int i = 0; i < FORMATS; i++) {
+        int format = formats[i];
+        Status status = try_format(conversion, job, format);
+        if (status != STATUS_MISSING && status != STATUS_DATA) return status;
+        if (status == STATUS_DATA && broken == NONE) broken = format;
+        size_t used = strlen(missing);
+        snprintf(missing + used, sizeof missing - used, "\n  %s: %s",
+            format == IMAGES ? images_word : format_words()[format], status_message());
+    }
+    job->data.format = broken;
+    if (broken != NONE) return STATUS_OK;
+    return FAIL(STATUS_MISSING, "%s: is a set of no format:%s", conversion->input, missing);
+}
+
+/* HDF5 sets are files, the others folders. */
+static Status find_format(const Conversion *conversion, Job *job) {
+    struct stat found;
+    if (conversion->options->format != NULL)
+        return find_wanted(conversion->options->format, &job->data.format);
+    if (stat(conversion->input, &found) != 0)
+        return FAIL(errno == ENOENT ? STATUS_MISSING : STATUS_IO, "%s: cannot open: %s",
+            conversion->input, strerror(errno));
+    job->data.format = DATA_HDF5;
+    return S_ISDIR(found.st_mode) ? guess_format(conversion, job) : STATUS_OK;
 }
 
 static Status convert(Conversion *conversion, const char *output) {
@@ -310,7 +340,8 @@ static Status convert(Conversion *conversion, const char *output) {
         status =
             dataset_file_create(&conversion->file, output, (int)conversion->options->gzip_level);
     if (status == STATUS_OK)
-        status = job.data.format < 0 ? convert_folder(conversion) : convert_set(conversion, &job);
+        status =
+            job.data.format == IMAGES ? convert_folder(conversion) : convert_set(conversion, &job);
     dataset_file_free(conversion->file);
     memory_free(conversion->result);
     memory_free(job.data.path);

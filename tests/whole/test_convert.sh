@@ -59,7 +59,26 @@ expect 64 convert "$folder/idx" "$out" --format tiff
 expect_text "--format wants one of idx"
 expect 66 convert "$folder/absent" "$out"
 expect 66 convert "$folder/out.d" "$out"
-expect_text "holds no folders, one for each class"
+expect_text "out.d: is a set of no format:"
+expect_text "  idx: $folder/out.d: found neither train-images-idx3-ubyte"
+expect_text "  cifar: $folder/out.d: found neither data_batch_1.bin"
+expect_text "  npy: $folder/out.d: found neither train_images.npy"
+expect_text "  images: $folder/out.d/.: holds no folders, one for each class"
+expect 65 convert "$folder/idx/train-images-idx3-ubyte" "$out"
+expect_text "train-images-idx3-ubyte: HDF5 cannot open it"
+# What lies beside a set and is none does not hide it, nor does a broken set pass for another one.
+cp -r "$folder/idx" "$folder/beside"
+mkdir "$folder/beside/raw"
+zeros "$folder/beside/train.bin" 100
+zeros "$folder/beside/train_images.npy" 100
+expect 0 convert "$folder/beside" "$folder/again.h5"
+expect_same "$folder/before" "$folder/again.h5"
+cut_to "$folder/beside/train-labels-idx1-ubyte" 20
+expect 65 convert "$folder/beside" "$out"
+expect_text "train-labels-idx1-ubyte: byte 20: the file ends here"
+rm "$folder/beside"/train-*
+expect 65 convert "$folder/beside" "$out"
+expect_text "train.bin: byte 100: the file ends here, inside record 0"
 make_broken_idx "$folder/broken-idx"
 expect 65 convert "$folder/broken-idx/short-images" "$out"
 expect_text "byte 12559: the file ends here"
@@ -107,6 +126,12 @@ grep -q "mixed/validation: not converted: valid/ is the test split" "$folder/out
 expect_same "$folder/again.h5" "$out"
 rmdir "$made/mixed/validation"
 mv "$made/mixed/valid" "$made/mixed/test"
+
+# A file that could be CIFAR-100's, beside folders of images.
+head -c 100 /dev/zero >"$made/mixed/train.bin"
+expect 0 convert "$made/mixed" "$out"
+expect_same "$folder/again.h5" "$out"
+rm "$made/mixed/train.bin"
 
 # More classes than a byte tells apart, with names that are longer in all than HDF5's headers hold.
 expect 0 convert "$made/many" "$out"
