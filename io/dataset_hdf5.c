@@ -9,6 +9,7 @@
 
 enum { LABEL_CHUNK = 1024 };
 
+static const char *const group_names[] = {[DATASET_TRAIN] = "train", [DATASET_TEST] = "test"};
 static const char *const image_names[][8] = {
     [DATASET_TRAIN] = {"train/images", "train/x", "train/data", "images", "x", "data", "x_train"},
     [DATASET_TEST] = {"test/images", "test/x", "test/data", "test_images", "x_test"}};
@@ -27,7 +28,8 @@ static Status has_split(const Job *job, DatasetSplit split, int *has) {
     Hdf5File file;
     Status status = hdf5_file_open(&file, job->data.path);
     if (status == STATUS_OK)
-        *has = hdf5_file_has_array(&file, image_names[split]) ||
+        *has = hdf5_file_has(&file, group_names[split]) ||
+               hdf5_file_has_array(&file, image_names[split]) ||
                hdf5_file_has_array(&file, label_names[split]);
     hdf5_file_close(&file);
     return status;

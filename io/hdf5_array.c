@@ -100,6 +100,10 @@ static int is_dataset(hid_t file, const char *name) {
     return is_one;
 }
 
+int hdf5_file_has(const Hdf5File *file, const char *name) {
+    return exists(file->id, name);
+}
+
 int hdf5_file_has_array(const Hdf5File *file, const char *const *names) {
     for (int i = 0; names[i] != NULL; i++)
         if (is_dataset(file->id, names[i])) return 1;

@@ -34,6 +34,9 @@ void hdf5_file_close(Hdf5File *file);
  * where a file has been cut. Fails with STATUS_DATA, STATUS_IO. */
 MUST_CHECK Status hdf5_file_check_unchanged(const Hdf5File *file);
 
+/* Local. Whether there is anything under the name. */
+int hdf5_file_has(const Hdf5File *file, const char *name);
+
 /* Local. Whether the file has an array under any of `names`, ended by NULL. */
 int hdf5_file_has_array(const Hdf5File *file, const char *const *names);
 

@@ -135,6 +135,10 @@ cp "$folder/sets/npy/test_labels.npy" "$folder/sets/no-test"
 expect 66 ranks 2 train "$folder/grey.yaml" --out "$folder/half" --progress none \
     --set "data.path=$folder/sets/no-test" --set data.format=npy
 expect_text "found neither test_images.npy nor x_test.npy"
+"$python" -c 'import sys, h5py; h5py.File(sys.argv[1], "a")["test/pictures"] = [1]' "$folder/sets/no-test.h5"
+expect 66 ranks 2 train "$folder/grey.yaml" --out "$folder/half-hdf5" --progress none \
+    --set "data.path=$folder/sets/no-test.h5" --set data.format=hdf5
+expect_text "no-test.h5: has no test images; looked for /test/images"
 
 # Stopped in the middle of an epoch and continued on other ranks: the same file.
 stopped=$folder/stopped
