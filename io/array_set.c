@@ -31,8 +31,8 @@ static Status find_layout(const ArrayShape *shape, int layout, const char *where
     *is_nhwc = last;
     if (first != last) return STATUS_OK;
     return FAIL(STATUS_DATA,
-        "%s: shape %s: %s of its dimensions 1 and 3 may be channels; say which with data.layout: "
-        "nchw or nhwc",
+        "%s: shape %s: %s of its dimensions 1 and 3 may be channels; say which with data.layout "
+        "(convert: --layout): nchw or nhwc",
         where, array_shape_print(shape, text), first ? "both" : "neither");
 }
 

@@ -10,7 +10,8 @@
 typedef struct ConvertOptions {
     const char *format;
     int64_t channels, gzip_level;
-    OptionInts resize; /* [height, width] */
+    int layout; /* LayoutName: how to read the set */
+    TransformOptions transforms;
 } ConvertOptions;
 
 /* What the words after the subcommand say. */

@@ -1,5 +1,6 @@
 /* command_convert.c - lockstep convert: a data set of any format that the program reads, or a
  * folder of images, into one HDF5 file. */
+#include "io/array_set.h"
 #include "io/dataset_file.h"
 #include "io/dataset_format.h"
 #include "io/image_file.h"
@@ -20,15 +21,25 @@ static const char *const split_names[] = {[DATASET_TRAIN] = "train", [DATASET_TE
 typedef struct Conversion {
     const char *input;
     const ConvertOptions *options;
-    TransformOptions transforms;
     DatasetFile *file;
     void *result; /* one sample as it is written */
 } Conversion;
+
+/* What is written is nchw; whether data.layout: auto takes it for that. */
+static int is_layout_clear(int64_t count, Shape sample) {
+    const int *size = sample.size;
+    ArrayShape written = {4, {count, size[0], size[1], size[2]}};
+    DatasetSizes sizes;
+    int is_nhwc = 0;
+    return array_images_shape(&written, LAYOUT_AUTO, "", &sizes, &is_nhwc) == STATUS_OK && !is_nhwc;
+}
 
 static void tell_split(int split, int64_t count, Shape sample) {
     char text[SHAPE_TEXT_BYTES];
     printf("%s: %lld samples of %s\n", split_names[split], (long long)count,
         shape_print(sample, text));
+    if (split == DATASET_TRAIN && !is_layout_clear(count, sample))
+        printf("a job that reads it has to say data.layout: nchw\n");
 }
 
 /* ---- sets in the formats of job files ---- */
@@ -104,10 +115,11 @@ static Status write_split(Conversion *conversion, Split *split, DatasetSplit nam
         .count = sizes->count,
         .class_count = sizes->class_count,
         .element_bytes = element_bytes};
-    TRY(transform_shape(&conversion->transforms, sample, &written.sample));
+    TRY(transform_shape(&conversion->options->transforms, sample, &written.sample));
     TRY(memory_allocate(
         &conversion->result, shape_element_count(written.sample), element_bytes, "a sample"));
-    TRY(transform_create(&split->transform, &conversion->transforms, sample, element_bytes));
+    TRY(transform_create(
+        &split->transform, &conversion->options->transforms, sample, element_bytes));
     TRY(dataset_file_begin(conversion->file, &written));
     TRY(add_samples(conversion, split));
     tell_split(name, sizes->count, written.sample);
@@ -130,9 +142,6 @@ static Status convert_split(Conversion *conversion, const Job *job, DatasetSplit
 }
 
 static Status convert_set(Conversion *conversion, const Job *job) {
-    if (conversion->options->channels != 0)
-        return FAIL(STATUS_USAGE, "--channels is for folders of images; %s is a set of format %s",
-            conversion->input, format_words()[job->data.format]);
     printf("%s: format %s\n", conversion->input, format_words()[job->data.format]);
     const DatasetFormat *format = dataset_format(job->data.format);
     int has_test = 1;
@@ -151,6 +160,13 @@ typedef struct FirstImage {
     Shape shape; /* as written */
 } FirstImage;
 
+static Status shape_as_written(const Conversion *conversion, int channels, const Image *image,
+    const char *path, Shape *shape) {
+    Shape sample = {3, {channels, image->height, image->width}};
+    Status status = transform_shape(&conversion->options->transforms, sample, shape);
+    return status == STATUS_OK ? STATUS_OK : FAIL(status, "%s: %s", path, status_message());
+}
+
 static Status take_first(
     Conversion *conversion, FirstImage *first, const Image *image, const char *path) {
     snprintf(first->path, sizeof first->path, "%s", path);
@@ -158,19 +174,20 @@ static Status take_first(
     first->channels = channels != 0 ? (int)channels : image->channels;
     first->height = image->height;
     first->width = image->width;
-    Shape sample = {3, {first->channels, image->height, image->width}};
-    TRY(transform_shape(&conversion->transforms, sample, &first->shape));
+    TRY(shape_as_written(conversion, first->channels, image, path, &first->shape));
     return memory_allocate(
         &conversion->result, shape_element_count(first->shape), 1, "an image of the set");
 }
 
 static Status check_size(
     const Conversion *conversion, const FirstImage *first, const Image *image, const char *path) {
-    if (conversion->transforms.resize.count > 0) return STATUS_OK;
-    if (image->height == first->height && image->width == first->width) return STATUS_OK;
+    Shape shape;
+    TRY(shape_as_written(conversion, first->channels, image, path, &shape));
+    if (shape_is_equal(shape, first->shape)) return STATUS_OK;
     return FAIL(STATUS_DATA,
-        "%s has %d x %d pixels, %s %d x %d: give all one size with --resize HxW", first->path,
-        first->height, first->width, path, image->height, image->width);
+        "%s has %d x %d pixels, %s %d x %d: give all one size with --resize HxW or --center-crop "
+        "HxW",
+        first->path, first->height, first->width, path, image->height, image->width);
 }
 
 /* The image's planes as they are written, in conversion->result. */
@@ -180,7 +197,7 @@ static Status transform_image(Conversion *conversion, const FirstImage *first, c
     Shape sample = {3, {first->channels, image->height, image->width}};
     TRY(MEMORY_ALLOCATE(&planes, shape_element_count(sample), "planes of an image"));
     image_split(image, first->channels, planes);
-    Status status = transform_create(&transform, &conversion->transforms, sample, 1);
+    Status status = transform_create(&transform, &conversion->options->transforms, sample, 1);
     if (status == STATUS_OK) transform_sample(transform, planes, conversion->result);
     transform_free(transform);
     memory_free(planes);
@@ -332,10 +349,24 @@ static Status find_format(const Conversion *conversion, Job *job) {
     return S_ISDIR(found.st_mode) ? guess_format(conversion, job) : STATUS_OK;
 }
 
+static Status check_options(const Conversion *conversion, int format) {
+    const ConvertOptions *options = conversion->options;
+    const char *name = format == IMAGES ? images_word : format_words()[format];
+    if (options->channels != 0 && format != IMAGES)
+        return FAIL(STATUS_USAGE, "--channels is for folders of images; %s is a set of format %s",
+            conversion->input, name);
+    if (options->layout != LAYOUT_AUTO && format != DATA_NPY && format != DATA_HDF5)
+        return FAIL(STATUS_USAGE,
+            "--layout is for sets of format npy or hdf5; %s is one of format %s", conversion->input,
+            name);
+    return STATUS_OK;
+}
+
 static Status convert(Conversion *conversion, const char *output) {
-    Job job = {.seed = 1};
+    Job job = {.seed = 1, .data.layout = conversion->options->layout};
     TRY(memory_copy_string(&job.data.path, conversion->input));
     Status status = find_format(conversion, &job);
+    if (status == STATUS_OK) status = check_options(conversion, job.data.format);
     if (status == STATUS_OK)
         status =
             dataset_file_create(&conversion->file, output, (int)conversion->options->gzip_level);
@@ -351,17 +382,16 @@ static Status convert(Conversion *conversion, const char *output) {
 static Status run(Comm *comm, const CommandLine *line) {
     (void)comm;
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, not the end */
-    Conversion conversion = {.input = line->arguments[0],
-        .options = &line->convert,
-        .transforms = {.resize = line->convert.resize}};
+    Conversion conversion = {.input = line->arguments[0], .options = &line->convert};
     return convert(&conversion, line->arguments[1]);
 }
 
 const Command command_convert = {
     .name = "convert",
-    .usage = "IN OUT.h5 [--format NAME] [--resize HxW] [--channels 1|3] [--gzip LEVEL]",
+    .usage = "IN OUT.h5 [--format NAME] [--layout nchw|nhwc] [--resize HxW] [--pad N] "
+             "[--center-crop HxW] [--channels 1|3] [--gzip LEVEL]",
     .summary = "a data set, or a folder TRAIN-OR-TEST/CLASS/IMAGE, as one HDF5 file",
-    .options = "fRcz",
+    .options = "flRexcz",
     .minimum_arguments = 2,
     .maximum_arguments = 2,
     .run = run,

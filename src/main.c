@@ -23,8 +23,10 @@ static const struct option long_options[] = {{"out", required_argument, NULL, 'o
     {"profile", no_argument, NULL, 'P'}, {"mode", required_argument, NULL, 'm'},
     {"print-default", no_argument, NULL, 'd'}, {"format", required_argument, NULL, 'f'},
     {"channels", required_argument, NULL, 'c'}, {"resize", required_argument, NULL, 'R'},
-    {"gzip", required_argument, NULL, 'z'}, {"repeats", required_argument, NULL, 'n'},
-    {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"gzip", required_argument, NULL, 'z'}, {"layout", required_argument, NULL, 'l'},
+    {"pad", required_argument, NULL, 'e'}, {"center-crop", required_argument, NULL, 'x'},
+    {"repeats", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static void print_help(void) {
     printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
@@ -93,9 +95,35 @@ static Status parse_size(const char *option, const char *text, OptionInts *size)
     return STATUS_OK;
 }
 
+static Status parse_convert_option(ConvertOptions *options, int letter, const char *value) {
+    static const char *const channels[] = {"1", "3", NULL};
+    static const char *const layouts[] = {"nchw", "nhwc", NULL};
+    int index = 0;
+    switch (letter) {
+    case 'f':
+        options->format = value;
+        return STATUS_OK;
+    case 'c':
+        TRY(parse_word("channels", value, channels, &index));
+        options->channels = index == 0 ? 1 : 3;
+        return STATUS_OK;
+    case 'R':
+        return parse_size("resize", value, &options->transforms.resize);
+    case 'e':
+        return parse_count("pad", value, TRANSFORM_SIDE_MAX, &options->transforms.pad);
+    case 'x':
+        return parse_size("center-crop", value, &options->transforms.center_crop);
+    case 'l':
+        TRY(parse_word("layout", value, layouts, &index));
+        options->layout = index == 0 ? LAYOUT_NCHW : LAYOUT_NHWC;
+        return STATUS_OK;
+    default:
+        return parse_count("gzip", value, 9, &options->gzip_level);
+    }
+}
+
 static Status parse_option(CommandLine *line, int letter, char *value) {
     static const char *const modes[] = {"eval", "train", NULL};
-    static const char *const channels[] = {"1", "3", NULL};
     static const char *const displays[] = {"auto", "bar", "lines", "none", NULL};
     TrainerOptions *train = &line->train;
     int64_t count = 0;
@@ -132,16 +160,13 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
         train->engine.profiles = 1;
         return STATUS_OK;
     case 'f':
-        line->convert.format = value;
-        return STATUS_OK;
     case 'c':
-        TRY(parse_word("channels", value, channels, &index));
-        line->convert.channels = index == 0 ? 1 : 3;
-        return STATUS_OK;
     case 'R':
-        return parse_size("resize", value, &line->convert.resize);
+    case 'e':
+    case 'x':
+    case 'l':
     case 'z':
-        return parse_count("gzip", value, 9, &line->convert.gzip_level);
+        return parse_convert_option(&line->convert, letter, value);
     case 'n':
         TRY(parse_count("repeats", value, BENCH_REPEATS_MAX, &count));
         line->bench.repeats = (int)count;

@@ -28,6 +28,22 @@ expect_same "$out" "$folder/again.h5"
 expect 0 convert "$folder/idx" "$folder/gzip.h5" --gzip 6
 [ "$(stat -c %s "$folder/gzip.h5")" -lt "$(stat -c %s "$out")" ] || fail "--gzip does not make it smaller"
 
+# Transformed while it is converted, or when it is read: the same training.
+cat >"$folder/idx.yaml" <<'YAML'
+model: {input: [1, 18, 22], layers: [flatten, linear: {out: 10}]}
+train: {epochs: 1, batch_size: 8, microbatch: 4}
+YAML
+expect 0 "$lockstep" train "$folder/idx.yaml" --out "$folder/raw" --progress none --set data.format=idx \
+    --set "data.path=$folder/idx" --set data.resize=[20,26] --set data.pad=3 --set data.center_crop=[18,22]
+expect 0 convert "$folder/idx" "$folder/small.h5" --resize 20x26 --pad 3 --center-crop 18x22
+if grep -q 'data.layout' "$folder/out"; then fail "[1, 18, 22] is called ambiguous"; fi
+expect 0 "$lockstep" train "$folder/idx.yaml" --out "$folder/small" --progress none --set data.format=hdf5 \
+    --set "data.path=$folder/small.h5"
+expect 0 h5diff "$folder/raw/latest.h5" "$folder/small/latest.h5" /model
+losses "$folder/raw" >"$folder/a"
+losses "$folder/small" >"$folder/b"
+expect_same "$folder/a" "$folder/b"
+
 # A file that cannot be written, a disk that is full: the file that was there stays.
 cp "$out" "$folder/before"
 expect 73 convert "$folder/idx" "$folder/absent/set.h5"
@@ -55,6 +71,13 @@ expect 64 convert "$folder/idx" "$out" --resize 12
 expect 64 convert "$folder/idx" "$out" --resize 0x5
 expect 64 convert "$folder/idx" "$out" --gzip 10
 expect 64 convert "$folder/idx" "$out" --channels 3
+expect 64 convert "$folder/idx" "$out" --layout nchw
+expect_text "--layout is for sets of format npy or hdf5; "
+expect 64 convert "$folder/idx" "$out" --layout hwc
+expect 64 convert "$folder/idx" "$out" --pad 0
+expect 64 convert "$folder/idx" "$out" --center-crop 5
+expect 78 convert "$folder/idx" "$out" --center-crop 28x29
+expect_text "data.center_crop: [28, 29] is larger than what there is to cut, [1, 28, 28]"
 expect 64 convert "$folder/idx" "$out" --format tiff
 expect_text "--format wants one of idx"
 expect 66 convert "$folder/absent" "$out"
@@ -109,7 +132,12 @@ expect 0 convert "$made/modes" "$out"
 compare modes L
 expect 0 convert "$made/sizes" "$out" --resize 16x24
 compare sizes 16 24
+expect 0 convert "$made/sizes" "$out" --center-crop 12x9
+h5dump -H -d /train/images "$out" | grep -q '( 6, 3, 12, 9 )' || fail "the sizes differ after --center-crop"
 rm "$out"
+expect 78 convert "$made/sizes" "$out" --center-crop 20x9
+expect_text ": data.center_crop: [20, 9] is larger than what there is to cut, [3, 12, 9]"
+grep -q "^lockstep: .*sizes/[ab]/1.[pj][np]g: data.center_crop: " "$folder/err" || fail "the small image is not named"
 expect 65 convert "$made/sizes" "$out"
 grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/[ab]/[0-2].[pj][np]g [0-9]* x [0-9]*: " "$folder/err" ||
     { cat "$folder/err"; fail "the two images are not named"; }
@@ -153,6 +181,30 @@ rmdir "$made/mixed/test/unknown"
 mkdir "$made/mixed/train/empty"
 expect 65 convert "$made/mixed" "$out"
 expect_text "train/empty: holds no image"
+
+# An array whose dimensions may be read in two ways, or as channels where they are none.
+cat >"$folder/turn.py" <<'PYTHON'
+import os, sys, h5py, numpy
+folder, *result = sys.argv[1:]
+images = numpy.arange(8 * 5 * 6 * 7).astype(numpy.uint8).reshape(8, 5, 6, 7)
+if result:
+    found = h5py.File(result[0])["train/images"][...]
+    sys.exit(not numpy.array_equal(found, images.transpose(0, 3, 1, 2)))
+os.mkdir(folder)
+numpy.save(folder + "/x_train.npy", images)
+numpy.save(folder + "/y_train.npy", numpy.arange(8))
+PYTHON
+rm -f "$out"
+"$python" "$folder/turn.py" "$folder/turn"
+expect 65 convert "$folder/turn" "$out"
+expect_text "say which with data.layout (convert: --layout): nchw or nhwc"
+expect 0 convert "$folder/turn" "$out" --layout nhwc
+grep -q '^a job that reads it has to say data.layout: nchw$' "$folder/out" || fail "the layout was not told"
+expect 0 "$python" "$folder/turn.py" "$folder/turn" "$out"
+expect 65 convert "$out" "$folder/again.h5"
+expect 0 convert "$out" "$folder/again.h5" --layout nchw
+expect_same "$out" "$folder/again.h5"
+rm "$out"
 
 # Broken images, with little memory.
 count=0
