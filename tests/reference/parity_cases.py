@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a table of single layers with what PyTorch computes for them.
+"""Write a table of single layers, and of layers that hold others, with what PyTorch computes for them.
 
     parity_cases.py FILE    for tests/reference/parity_table.c, which says how the file looks
 
@@ -34,6 +34,8 @@ def flow(value):
     """A value as YAML flow text."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{%s}" % ", ".join("%s: %s" % (key, flow(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return "[%s]" % ", ".join(flow(item) for item in value)
     if value is None:
@@ -47,8 +49,7 @@ class Table:
 
     def add(self, layer, options, shape, arrays, samples, microbatch, is_training):
         """`options` as in a job file; arrays {name: tensor}, batch outermost."""
-        inner = ", ".join("%s: %s" % (key, flow(value)) for key, value in options.items())
-        data = text(layer) + text("{%s: {%s}}" % (layer, inner)) + text(flow(list(shape)))
+        data = text(layer) + text(flow({layer: options})) + text(flow(list(shape)))
         data += struct.pack("<iiii", samples, microbatch, is_training, len(arrays))
         self.cases.append(data + b"".join(array(*item) for item in arrays.items()))
 
@@ -61,6 +62,9 @@ class Table:
 TABLE = Table()
 
 # ---- one case ----
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def numbers(*shape, centre=0.0, step=1 / 256):
@@ -80,12 +84,14 @@ def small_batch():
 
 def add(layer, options, shape, module, of=small_batch, centre=0.0, step=1 / 256, is_training=True):
     samples, microbatch = of()
-    if layer == "batch_norm" and is_training:
+    if is_training and any(isinstance(part, BATCH_NORMS) for part in module.modules()):
         samples = max(samples, 2)  # PyTorch refuses one value per channel
     module = module.to(DTYPE).train(is_training)
     arrays = {}
     for name, parameter in module.named_parameters():
-        centre_of_weight = 1.0 if name == "weight" and "norm" in layer else 0.0
+        owner, _, last = name.rpartition(".")
+        is_norm = "Norm" in type(module.get_submodule(owner)).__name__
+        centre_of_weight = 1.0 if last == "weight" and is_norm else 0.0
         parameter.data = numbers(*parameter.shape, centre=centre_of_weight, step=1 / 1024)
         arrays["set." + name] = parameter
     for name, buffer in module.named_buffers():
@@ -250,10 +256,113 @@ def dropouts():
                 TABLE.add(layer, {"p": p}, shape, arrays, samples, microbatch, True)
 
 
+# ---- layers that hold others: pairs of what the job file says and PyTorch's module ----
+
+
+class Residual(nn.Module):
+    def __init__(self, layers, projection):
+        super().__init__()
+        self.layers = layers
+        self.projection = projection
+
+    def forward(self, x):
+        return self.layers(x) + (x if self.projection is None else self.projection(x))
+
+
+def sequential(*parts):
+    return {"sequential": {"layers": [job for job, _ in parts]}}, nn.Sequential(*[module for _, module in parts])
+
+
+def residual(layers, projection=()):
+    options, module = {"layers": [job for job, _ in layers]}, None
+    if projection:
+        options["projection"] = [job for job, _ in projection]
+        module = nn.Sequential(*[part for _, part in projection])
+    return {"residual": options}, Residual(nn.Sequential(*[part for _, part in layers]), module)
+
+
+def relu():
+    return {"relu": {}}, nn.ReLU()
+
+
+def gelu():
+    return {"gelu": {}}, nn.GELU()
+
+
+def linear(into, out, bias):
+    return {"linear": {"out": out, "bias": bias}}, nn.Linear(into, out, bias)
+
+
+def conv2d(into, out, kernel, stride, bias):
+    """Keeps the size but for the stride."""
+    options = {"out": out, "kernel": kernel, "padding": kernel // 2, "stride": stride, "bias": bias}
+    return {"conv2d": options}, nn.Conv2d(into, out, kernel, stride, kernel // 2, bias=bias)
+
+
+def norm(features, is_image):
+    return {"batch_norm": {}}, (nn.BatchNorm2d if is_image else nn.BatchNorm1d)(features)
+
+
+def add_holder(pair, shape, is_training):
+    """With samples enough for batch norms over batch norms: of two, they amplify every rounding."""
+    (layer, options), = pair[0].items()
+    most = 18 if len(shape) == 3 else 70
+    add(layer, options, shape, pair[1], lambda: (draw.randrange(8, most), draw.choice((4, 8, 16))),
+        is_training=is_training)
+
+
+def holders_of(shape, is_training):
+    """Blocks on `shape`: shortcuts that are x, and such that are projected, to `wide` features or channels."""
+    is_image, narrow = len(shape) == 3, shape[0]
+    wide, stride = narrow + 2, 2 if is_image else 1
+
+    def weights(into, out, kernel=3, stride=1, bias=True):
+        return conv2d(into, out, kernel, stride, bias) if is_image else linear(into, out, bias)
+
+    def normed(into, out, kernel=3, stride=1):  # a bias would be subtracted again, its gradient be rounding errors
+        return [weights(into, out, kernel, stride, bias=False), norm(out, is_image)]
+
+    def body(out, stride=1):
+        return [*normed(narrow, out, 3, stride), relu(), *normed(out, out)]
+
+    def shortcut(out, stride=1):
+        return normed(narrow, out, 1, stride)
+
+    def projected():
+        return residual(body(wide, stride), shortcut(wide, stride))
+
+    for pair in (
+        sequential(weights(narrow, wide), gelu()),
+        sequential(norm(narrow, is_image), relu()),
+        sequential(sequential(relu(), weights(narrow, wide)), sequential(sequential(gelu()))),
+        residual(body(narrow)),
+        residual([weights(narrow, narrow)]),
+        residual([relu()]),
+        residual([norm(narrow, is_image), relu(), weights(narrow, narrow)]),
+        projected(),
+        residual([weights(narrow, wide), gelu()], [weights(narrow, wide, 1)]),
+        residual(normed(narrow, wide), [sequential(*shortcut(wide))]),
+        sequential(residual(body(narrow)), relu(), projected(), relu()),
+        sequential(relu(), projected(), gelu()),
+        residual([residual(body(narrow)), relu(), weights(narrow, narrow)]),
+        residual([projected(), relu()], [projected()]),
+        residual([sequential(residual([norm(narrow, is_image)]), relu()), residual([gelu()])]),
+    ):
+        add_holder(pair, shape, is_training)
+
+
+def holders():
+    """Not on one feature: scaled by its batch norm, it leaves gradients that are rounding errors alone."""
+    for shape in ((5,), (16,), (33,), (2, 5, 4), (3, 8, 8), (4, 3, 7)):
+        holders_of(shape, True)
+    for shape in ((5,), (3, 8, 8)):
+        holders_of(shape, False)
+
+
 def main():
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    for make in (convolutions, poolings, activations, products, batch_norms, own_norms, dropouts):
+    for make in (convolutions, poolings, activations, products, batch_norms, own_norms, dropouts, holders):
         make()
     TABLE.write(sys.argv[1])
 

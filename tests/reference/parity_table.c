@@ -1,5 +1,5 @@
 /* parity_table.c - run the layers of a file that parity_cases.py wrote, each as a network of its
- * own, and compare all they give with what PyTorch computed.
+ * own, with those it holds, and compare all they give with what PyTorch computed.
  *
  *   parity_table FILE    prints a line per kind of layer; exit code 0 if all agree
  *
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BYTES = 512, ARRAYS_MAX = 16, KINDS_MAX = 64 };
+enum { TEXT_BYTES = 1024, ARRAYS_MAX = 128, KINDS_MAX = 64 };
 static const double tolerance = 1e-5; /* of max(1, largest number of the array) */
 
 /* ---- the file ---- */

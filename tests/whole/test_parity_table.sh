@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A table of single layers, drawn over shapes and options, equals what PyTorch computes here and now.
+# A table of layers, and of layers that hold others, drawn over shapes and options, equals what PyTorch computes here and now.
 . "$(dirname "$0")/lib.sh"
 table=${LOCKSTEP_BUILD:-$source_folder/build}/tests/parity_table
 [ -x "$table" ] || fail "no $table: built with the tests"
