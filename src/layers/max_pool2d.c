@@ -5,44 +5,22 @@
  * stride) + 1, or ceil with ceil_mode. The padding never wins. */
 #include "src/layers/pool.h"
 
-typedef struct Options {
-    OptionInts kernel, stride, padding, dilation;
-    int ceil_mode;
-} Options;
-
 static const Option options[] = {
-    {"kernel", OPTION_INTS, offsetof(Options, kernel), NULL, .minimum = 1, .maximum = POOL_SIZE_MAX,
-        .doc = "size of a window: one number, or [h, w]"},
-    {"stride", OPTION_INTS, offsetof(Options, stride), "null", .minimum = 1,
+    {"kernel", OPTION_INTS, offsetof(PoolWindows, kernel), NULL, .minimum = 1,
+        .maximum = POOL_SIZE_MAX, .doc = "size of a window: one number, or [h, w]"},
+    {"stride", OPTION_INTS, offsetof(PoolWindows, stride), "null", .minimum = 1,
         .maximum = POOL_SIZE_MAX, .is_null_allowed = 1,
         .doc = "from one window to the next; null: the kernel's size"},
-    {"padding", OPTION_INTS, offsetof(Options, padding), "0", .minimum = 0,
+    {"padding", OPTION_INTS, offsetof(PoolWindows, padding), "0", .minimum = 0,
         .maximum = POOL_SIZE_MAX, .doc = "pixels around the image, which never win"},
-    {"dilation", OPTION_INTS, offsetof(Options, dilation), "1", .minimum = 1,
+    {"dilation", OPTION_INTS, offsetof(PoolWindows, dilation), "1", .minimum = 1,
         .maximum = POOL_SIZE_MAX, .doc = "from one pixel of a window to the next"},
-    {"ceil_mode", OPTION_BOOL, offsetof(Options, ceil_mode), "false",
+    {"ceil_mode", OPTION_BOOL, offsetof(PoolWindows, ceil_mode), "false",
         .doc = "let a last window hang over the end"},
     {.key = NULL}};
 
 static Status configure(Layer *self, Shape in, Shape *out) {
-    const Options *chosen = self->options;
-    PoolState *state = self->state;
-    int kernel[2], stride[2], padding[2], dilation[2];
-    TRY(pool_begin(self, in));
-    TRY(layer_read_pair(self, "kernel", &chosen->kernel, kernel, kernel));
-    TRY(layer_read_pair(self, "stride", &chosen->stride, kernel, stride));
-    TRY(layer_read_pair(self, "padding", &chosen->padding, padding, padding));
-    TRY(layer_read_pair(self, "dilation", &chosen->dilation, dilation, dilation));
-    for (int d = 0; d < 2; d++) {
-        PoolAxis *axis = &state->axis[d];
-        axis->kernel = kernel[d];
-        axis->stride = stride[d];
-        axis->padding = padding[d];
-        axis->dilation = dilation[d];
-        TRY(pool_slide(self, axis, chosen->ceil_mode));
-    }
-    pool_finish(self, out);
-    return STATUS_OK;
+    return pool_slide(self, self->options, in, out);
 }
 
 static void forward_channels(const Microbatch *microbatch) {
@@ -75,7 +53,7 @@ const LayerType layer_max_pool2d = {
     .summary = "largest value of each window",
     .example = "{kernel: 2}",
     .options = options,
-    .options_bytes = sizeof(Options),
+    .options_bytes = sizeof(PoolWindows),
     .state_bytes = sizeof(PoolState),
     .takes_relu_before = 1,
     .configure = configure,

@@ -37,7 +37,7 @@ static KernelWindow window_of(const PoolAxis *axis, int o) {
     return axis->kernel > 0 ? slide_window(axis, o) : adaptive_window(axis, o);
 }
 
-Status pool_slide(const Layer *self, PoolAxis *axis, int is_ceil) {
+static Status slide_axis(const Layer *self, PoolAxis *axis, int is_ceil) {
     const char *type = self->type->name;
     int span = (axis->kernel - 1) * axis->dilation + 1;
     int room = axis->in + 2 * axis->padding - span;
@@ -65,6 +65,27 @@ void pool_finish(Layer *self, Shape *out) {
         .dimension_count = 3, .size = {state->channels, state->axis[0].out, state->axis[1].out}};
     state->windows =
         layer_add_scratch(self, (size_t)windows * sizeof(KernelWindow) / sizeof(float));
+}
+
+Status pool_slide(Layer *self, const PoolWindows *chosen, Shape in, Shape *out) {
+    static const int one[2] = {1, 1};
+    PoolState *state = self->state;
+    int kernel[2], stride[2], padding[2], dilation[2];
+    TRY(pool_begin(self, in));
+    TRY(layer_read_pair(self, "kernel", &chosen->kernel, NULL, kernel));
+    TRY(layer_read_pair(self, "stride", &chosen->stride, kernel, stride));
+    TRY(layer_read_pair(self, "padding", &chosen->padding, NULL, padding));
+    TRY(layer_read_pair(self, "dilation", &chosen->dilation, one, dilation));
+    for (int d = 0; d < 2; d++) {
+        PoolAxis *axis = &state->axis[d];
+        axis->kernel = kernel[d];
+        axis->stride = stride[d];
+        axis->padding = padding[d];
+        axis->dilation = dilation[d];
+        TRY(slide_axis(self, axis, chosen->ceil_mode));
+    }
+    pool_finish(self, out);
+    return STATUS_OK;
 }
 
 /* ---- passes ---- */

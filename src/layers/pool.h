@@ -22,10 +22,16 @@ typedef struct PoolState {
 /* Local; for configure. Check the input's shape and start the state from it. */
 MUST_CHECK Status pool_begin(Layer *self, Shape in);
 
-/* Local; for configure. PyTorch's output size of a direction whose other fields are set: with
- * is_ceil a last window may hang over the end, if it starts within the input or the padding before
- * it. Fails with STATUS_CONFIG where a window would see no pixel. */
-MUST_CHECK Status pool_slide(const Layer *self, PoolAxis *axis, int is_ceil);
+/* Options of sliding windows; none of an option that a layer's table does not have. */
+typedef struct PoolWindows {
+    OptionInts kernel, stride, padding, dilation;
+    int ceil_mode;
+} PoolWindows;
+
+/* Local; for configure, the whole of it: windows that slide over the input, PyTorch's output size.
+ * With ceil_mode a last window may hang over the end, if it starts within the input or the padding
+ * before it. Fails with STATUS_CONFIG where a window would see no pixel. */
+MUST_CHECK Status pool_slide(Layer *self, const PoolWindows *chosen, Shape in, Shape *out);
 
 /* Local; for configure. The output's shape and the scratch memory. */
 void pool_finish(Layer *self, Shape *out);
