@@ -87,12 +87,9 @@ static Status run(Comm *comm, const CommandLine *line) {
     Network *network = NULL;
     const char *path = line->argument_count > 0 ? line->arguments[0] : NULL;
     Status status = job_file_read(&job, path, line->sets, line->train.set_count);
-    if (status == STATUS_OK) {
-        int64_t size = job.train.microbatch, batch = job.train.batch_size;
-        /* One microbatch stands for all: a login node need not hold the memory of a cluster. */
-        status = network_create(
-            &network, &job.network, batch_lanes((int)(size < batch ? size : batch)), 1, 1);
-    }
+    /* One microbatch stands for all: a login node need not hold the memory of a cluster. */
+    if (status == STATUS_OK)
+        status = network_create(&network, &job.network, batch_lanes(job_microbatch(&job)), 1, 1);
     if (status == STATUS_OK) {
         double multiply_adds = 0;
         print_layers(network, &multiply_adds);

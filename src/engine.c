@@ -24,13 +24,8 @@ static Status check_microbatches(const Engine *engine) {
         (long long)count, (long long)fitting, (long long)(size * train->microbatch));
 }
 
-static int microbatch_size(const Job *job) {
-    int64_t size = job->train.microbatch;
-    return (int)(size < job->train.batch_size ? size : job->train.batch_size);
-}
-
 static void plan_batch(Engine *engine, int64_t samples) {
-    batch_plan(&engine->batch, samples, microbatch_size(engine->job), comm_position(engine->comm),
+    batch_plan(&engine->batch, samples, job_microbatch(engine->job), comm_position(engine->comm),
         comm_size(engine->comm));
 }
 
@@ -128,7 +123,7 @@ static void request_next(const Engine *engine, const EngineStep *step) {
     int64_t left = step->loader->source.count - first, size = engine->job->train.batch_size;
     Batch next;
     if (left <= 0) return;
-    batch_plan(&next, left < size ? left : size, microbatch_size(engine->job),
+    batch_plan(&next, left < size ? left : size, job_microbatch(engine->job),
         comm_position(engine->comm), comm_size(engine->comm));
     loader_request(step->loader, &next, first);
 }

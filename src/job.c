@@ -127,6 +127,11 @@ const Option *job_options(void) {
     return options;
 }
 
+int job_microbatch(const Job *job) {
+    int64_t size = job->train.microbatch, batch = job->train.batch_size;
+    return (int)(size < batch ? size : batch);
+}
+
 static void free_layers(LayerList *list) {
     for (int i = 0; i < list->count; i++) {
         LayerSpec *layer = &list->layers[i];

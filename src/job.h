@@ -89,6 +89,9 @@ typedef struct Job {
 /* Local. The options of a Job but for model.layers, whose options each layer type has. */
 const Option *job_options(void);
 
+/* Local. Samples of a whole microbatch: train.microbatch, or all of a batch that has fewer. */
+int job_microbatch(const Job *job);
+
 /* Local. Free what the job holds, not the struct. */
 void job_free(Job *job);
 

@@ -399,6 +399,32 @@ START_TEST(every_allocation_of_a_network_may_fail) {
 }
 END_TEST
 
+/* A layer's own multiply-adds, as many for the gradient of its weights, and of its input if wanted.
+ */
+static const struct {
+    const char *input, *layers;
+    double multiply_adds;
+} steps[] = {
+    {"[6]", "[linear: {out: 5}, relu, linear: {out: 4}]", 2 * 30 + 3 * 20},
+    {"[6]", "[batch_norm, linear: {out: 5}]", 2 * 12 + 3 * 30},
+    {"[6]", "[relu, sequential: {layers: [relu, linear: {out: 5}, linear: {out: 4}]}]",
+        2 * 30 + 3 * 20},
+    {"[6]",
+        "[residual: {layers: [linear: {out: 5}], projection: [linear: {out: 5}]}, linear: {out: "
+        "4}]",
+        2 * 30 + 2 * 30 + 3 * 20},
+    {"[2, 4, 4]", "[conv2d: {out: 3, kernel: 3, padding: 1}, flatten, linear: {out: 4}]",
+        2 * 16 * 54 + 3 * 192},
+};
+
+START_TEST(multiply_adds_of_a_step_are_those_that_are_done) {
+    Harness harness;
+    create(&harness, steps[_i].layers, steps[_i].input, 1);
+    ck_assert_double_eq(network_step_multiply_adds(harness.network), steps[_i].multiply_adds);
+    harness_free(&harness);
+}
+END_TEST
+
 /* ---- single layers ---- */
 
 START_TEST(relu_keeps_nan) {
@@ -642,6 +668,8 @@ int main(void) {
     tcase_add_test(within, gradients_take_turns_in_three_buffers);
     tcase_add_loop_test(
         within, a_relu_that_a_neighbour_does_changes_nothing, 0, sizeof fused / sizeof *fused);
+    tcase_add_loop_test(within, multiply_adds_of_a_step_are_those_that_are_done, 0,
+        (int)(sizeof steps / sizeof *steps));
     tcase_add_test(within, a_relu_that_a_neighbour_does_takes_no_memory);
     tcase_add_loop_test(
         within, what_cannot_be_built_is_refused_with_its_name, 0, sizeof refused / sizeof *refused);
