@@ -13,10 +13,14 @@ def set_options(sets):
     return [word for assignment in sets for word in ("--set", assignment)]
 
 
-def read_job(lockstep, path, sets=()):
-    """The resolved job of a file, with `sets` in place of what it says."""
+def print_job(lockstep, path, sets=()):
+    """The text of the resolved job of a file, with `sets` in place of what it says."""
     result = subprocess.run([lockstep, "config", path, *set_options(sets)],
                             stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if result.returncode != 0:
         raise JobRefused(result.stderr.strip())
-    return yaml.safe_load(result.stdout)
+    return result.stdout
+
+
+def read_job(lockstep, path, sets=()):
+    return yaml.safe_load(print_job(lockstep, path, sets))

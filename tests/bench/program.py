@@ -1,0 +1,39 @@
+"""Start Lockstep and read what it leaves. Needs nothing but Python."""
+import json
+import os
+import subprocess
+import tempfile
+
+
+class RunFailed(Exception):
+    """A command that ended with an error, and what it said."""
+
+
+def start(command, **options):
+    """Run a command to its end; its output and the most memory it held, in bytes."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if process.returncode != 0:
+        raise RunFailed("%s failed: %s" % (" ".join(command), text.strip()))
+    return text, usage.ru_maxrss * 1024
+
+
+def train(command, job, words, out):
+    """Train into the folder `out`; the records of its metrics, and the most memory held.
+
+    `command` is the program, `words` are further options.
+    """
+    _, peak = start([*command, "train", job, *words, "--out", out, "--progress", "none"],
+                    stdin=subprocess.DEVNULL)
+    with open(os.path.join(out, "metrics.jsonl"), encoding="utf-8") as file:
+        return [json.loads(line) for line in file], peak
+
+
+def later_rates(records):
+    """Samples per second of the epochs but the first."""
+    rates = [record["samples_per_second"] for record in records if "samples_per_second" in record]
+    return rates[1:]
