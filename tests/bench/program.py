@@ -1,4 +1,4 @@
-"""Start Lockstep and read what it leaves. Needs nothing but Python."""
+"""Start Lockstep, alone or on ranks, and read what it leaves. Needs nothing but Python."""
 import json
 import os
 import subprocess
@@ -22,10 +22,26 @@ def start(command, **options):
     return text, usage.ru_maxrss * 1024
 
 
+def on_ranks(ranks, bound=False):
+    """What starts a command on ranks. Bound, each keeps to a core, where there are as many."""
+    mpirun = os.environ.get("MPIEXEC", "mpirun")
+    command = [mpirun, "-n", str(ranks)]
+    version = subprocess.run([mpirun, "--version"], capture_output=True, text=True, check=True)
+    if "Open MPI" not in version.stdout:
+        return command
+    if os.geteuid() == 0:
+        os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    if bound and ranks <= len(os.sched_getaffinity(0)):
+        # Open MPI counts cores, not the processors that share one.
+        return command + ["--oversubscribe", "--bind-to", "core:overload-allowed"]
+    return command + ["--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+
+
 def train(command, job, words, out):
     """Train into the folder `out`; the records of its metrics, and the most memory held.
 
-    `command` is the program, `words` are further options.
+    `command` is the program, behind what starts its ranks if there are any (the memory is then that
+    of mpirun's process); `words` are further options.
     """
     _, peak = start([*command, "train", job, *words, "--out", out, "--progress", "none"],
                     stdin=subprocess.DEVNULL)

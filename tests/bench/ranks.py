@@ -1,89 +1,117 @@
 #!/usr/bin/env python3
-"""What more ranks give: training steps of the same job, the same global batch, on each number of ranks in turns.
+"""What more ranks give: the same job, the same global batch, on each number of ranks in turns.
 
-    python3 tests/bench/ranks.py [--lockstep build/lockstep] [--job jobs/cifar-lenet-bn.yaml[:MICROBATCH]]...
-        [--ranks 1,2] [--rounds 5]
+    python3 tests/bench/ranks.py [--lockstep build/lockstep] [--ranks 1,2] [--rounds 5]
+        [--job jobs/cifar-lenet-bn.yaml[:MICROBATCH]]... [--epochs 3] [--samples N]
 
-For each job a line per number of ranks: the median of its samples/s over the rounds, and how many times those of the
-first number they are. For jobs with batch norm one more: what taking the statistics over the whole batch costs on the
-last number of ranks, against those of single microbatches, which no rank sends. `lockstep bench step` measures; ranks are
-bound to a core each where there are as many, so that nothing moves. More ranks than cores show nothing.
+Samples and settings are those of vs_pytorch.py. Each run is a fresh process and times whole
+epochs, the first left out; a rank has one thread and keeps to one core where there are as many
+(more ranks than cores show nothing). For each job and number of ranks a line tells the median of
+samples/s, how many times that of the first number it is, and what two ranks are meant to reach.
+
+For jobs with batch norm over the whole batch two more lines tell of the last number of ranks.
+First, what rank 0 spends on batch norm's communication, waiting for the others included:
+synchronising costs no more. Second, what the same job gains with `sync: none`, the statistics of
+single microbatches. That may be nothing: to merge the running statistics the ranks still meet in
+every layer.
 """
 import argparse
-import json
+import importlib.util
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 
-JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs")
-DEFAULT_JOBS = ["mnist-mlp-bn", "mnist-mlp-adam-bn", "mnist-lenet-bn", "cifar-lenet-bn", "cifar-cnn", "cifar-resnet20"]
+if importlib.util.find_spec("yaml") is None:
+    print("skipped: this Python has no yaml")
+    sys.exit(77)
+
+import made_up  # noqa: E402
+import program  # noqa: E402
+from resolved_job import JobRefused, print_job, set_options  # noqa: E402
+
+DEFAULT_JOBS = ["mnist-mlp-bn", "mnist-mlp-adam-bn", "mnist-lenet-bn", "cifar-lenet-bn",
+                "cifar-cnn", "cifar-resnet20"]
+
+# What two ranks are meant to reach with convolutions and without, and percent for batch norm.
+CONVOLUTION_TARGET, LINEAR_TARGET, SYNC_TARGET = 1.8, 1.6, 3
 
 
-def mpirun(ranks):
-    version = subprocess.run(["mpirun", "--version"], capture_output=True, text=True, check=True).stdout
-    if "Open MPI" not in version:
-        return ["mpirun", "-n", str(ranks)]
-    has_cores = ranks <= len(os.sched_getaffinity(0))
-    binding = ["--bind-to", "core"] if has_cores else ["--bind-to", "none", "--oversubscribe"]
-    return ["mpirun", "-n", str(ranks), *binding]
+def communication_percent(out):
+    """Batch norm's part of the profiled steps of a run."""
+    with open(os.path.join(out, "log.txt"), encoding="utf-8") as file:
+        return float(re.search(r"batch-norm communication .* ([0-9.]+)%", file.read()).group(1))
 
 
-def samples_per_second(program, job, microbatch, ranks):
-    sets = ["--set", "train.microbatch=%d" % microbatch] if microbatch else []
-    command = [*mpirun(ranks), program, "bench", "step", job, "--repeats", "3", "--json", *sets]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if run.returncode != 0:
-        sys.exit("%s failed: %s" % (" ".join(command), run.stderr.strip()))
-    figures = [json.loads(line) for line in run.stdout.splitlines()]
-    return next(figure["value"] for figure in figures if figure["name"] == "training")
-
-
-def without_sync(job, folder):
-    """The job with every batch norm over single microbatches, or None where there is none without options."""
-    with open(job, encoding="utf-8") as file:
-        text, count = re.subn(r"- batch_norm$", "- batch_norm: {sync: none}", file.read(), flags=re.M)
+def without_sync(arguments, path, sets, folder):
+    """The job with statistics of single microbatches; None where it has none of the batch."""
+    text, count = re.subn("sync: global", "sync: none", print_job(arguments.lockstep, path, sets))
     if count == 0:
         return None
-    path = os.path.join(folder, os.path.basename(job))
+    path = os.path.join(folder, "without-sync.yaml")
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     return path
 
 
-def measure(options, job, microbatch, folder):
-    name = os.path.basename(job).removesuffix(".yaml")
-    name = "%s microbatch %d" % (name, microbatch) if microbatch else name
-    plain = without_sync(job, folder)
-    last = options.ranks[-1]
-    cases = [(job, ranks) for ranks in options.ranks] + ([(plain, last)] if plain and last > 1 else [])
-    rates = {case: [] for case in cases}
-    for _ in range(options.rounds):
-        for case in cases:
-            rates[case].append(samples_per_second(options.lockstep, case[0], microbatch, case[1]))
-    median = {case: statistics.median(values) for case, values in rates.items()}
-    for ranks in options.ranks:
-        print("%-36s %2d ranks %10.0f samples/s  ratio %5.2f" %
-              (name, ranks, median[job, ranks], median[job, ranks] / median[job, options.ranks[0]]))
-    if (plain, last) in median:
-        cost = median[plain, last] / median[job, last] - 1
-        print("%-36s %2d ranks synchronised batch norm costs %5.1f %%" % (name, last, 100 * cost))
+class Case:
+    """A job on a number of ranks, and what its runs gave."""
+
+    def __init__(self, path, ranks):
+        self.path, self.ranks = path, ranks
+        self.rates, self.percents = [], []
+
+    def run(self, arguments, sets, out):
+        words = set_options(sets) + ["--threads", "1", "--profile"]
+        command = [*program.on_ranks(self.ranks, bound=True), arguments.lockstep]
+        records, _ = program.train(command, self.path, words, out)
+        self.rates += program.later_rates(records)
+        self.percents.append(communication_percent(out))
+
+    def rate(self):
+        return statistics.median(self.rates)
+
+
+def measure(arguments, path, microbatch, folder):
+    sets, job = made_up.prepare(arguments, path, microbatch, folder)
+    plain = without_sync(arguments, path, sets, folder)
+    cases = [Case(path, ranks) for ranks in arguments.ranks]
+    first, last = cases[0], cases[-1]
+    turns = cases + ([Case(plain, last.ranks)] if plain and last.ranks > 1 else [])
+    for number in range(arguments.rounds):
+        for i, case in enumerate(turns):
+            case.run(arguments, sets, os.path.join(folder, "run-%d-%d" % (number, i)))
+    title = "%-18s batch %3d microbatch %2d" % (
+        made_up.job_name(path), job["train"]["batch_size"], job["train"]["microbatch"])
+    speed_up = CONVOLUTION_TARGET if "conv2d" in str(job["model"]) else LINEAR_TARGET
+    for case in cases:
+        target = "  (target %.1f)" % speed_up if (first.ranks, case.ranks) == (1, 2) else ""
+        print("%s  %2d ranks %8.0f samples/s  ratio %5.2f%s" %
+              (title, case.ranks, case.rate(), case.rate() / first.rate(), target))
+    if len(turns) > len(cases):
+        print("%s  %2d ranks batch norm communicates %5.1f %% of a step  (target < %d %%)" %
+              (title, last.ranks, statistics.median(last.percents), SYNC_TARGET))
+        print("%s  %2d ranks sync: global costs %5.1f %% against none" %
+              (title, last.ranks, 100 * (turns[-1].rate() / last.rate() - 1)))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lockstep", default="build/lockstep")
-    parser.add_argument("--job", action="append", help="a job file, or file:MICROBATCH")
-    parser.add_argument("--ranks", default=[1, 2], type=lambda text: [int(word) for word in text.split(",")])
-    parser.add_argument("--rounds", default=5, type=int)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for job in options.job or [os.path.join(JOBS, name + ".yaml") for name in DEFAULT_JOBS]:
-            path, _, microbatch = job.partition(":")
-            measure(options, path, int(microbatch or 0), folder)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    made_up.add_arguments(parser)
+    parser.add_argument("--ranks", default=[1, 2], metavar="N,N...",
+                        type=lambda text: [int(word) for word in text.split(",")])
+    arguments = parser.parse_args()
+    made_up.check_arguments(arguments)
+    jobs = arguments.job or [(made_up.shipped_job(name), None) for name in DEFAULT_JOBS]
+    for path, microbatch in jobs:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                measure(arguments, path, microbatch, folder)
+            except (JobRefused, program.RunFailed) as reason:
+                sys.exit(str(reason))
 
 
-main()
+if __name__ == "__main__":
+    main()

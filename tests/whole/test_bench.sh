@@ -54,23 +54,6 @@ json "FMA peak" training step communication multiply-adds
 expect 78 ranks 2 bench step "${job[@]}" --set train.batch_size=1
 expect 66 "$lockstep" bench step "$folder/none.yaml"
 
-# More ranks: a line for each number, and one for the cost of synchronising.
-cat >"$folder/small.yaml" <<'END'
-model:
-  input: [1, 12, 12]
-  layers:
-    - flatten
-    - linear: {out: 10}
-    - batch_norm
-train: {batch_size: 32, microbatch: 8}
-END
-expect 0 python3 "$source_folder/tests/bench/ranks.py" --lockstep "$lockstep" --job "$folder/small.yaml:4" --ranks 1,2 --rounds 1
-for line in "^small microbatch 4 +1 ranks +[0-9]+ samples/s  ratio +1\\.00\$" "^small microbatch 4 +2 ranks +[0-9]+ samples/s  ratio +[0-9.]+\$" \
-    "^small microbatch 4 +2 ranks synchronised batch norm costs +-?[0-9.]+ %\$"; do
-    checks=$((checks + 1))
-    grep -qE "$line" "$folder/out" || { cat "$folder/out"; fail "no line like $line"; }
-done
-
 expect 0 ranks 3 bench allreduce --repeats 1
 for name in "node barrier" records "exchange and update" "the same, clipped"; do figure "$name" us "MPI_.*"; done
 for name in MPI_Barrier MPI_Allreduce "MPI_Allreduce and update"; do figure "$name" us; done
