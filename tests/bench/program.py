@@ -8,6 +8,11 @@ import tempfile
 class RunFailed(Exception):
     """A command that ended with an error, and what it said."""
 
+    def told(self):
+        """The program's own line, without what mpirun adds."""
+        lines = str(self).splitlines()
+        return next((line for line in lines if line.startswith("lockstep:")), lines[0])
+
 
 def start(command, **options):
     """Run a command to its end; its output and the most memory it held, in bytes."""
@@ -18,7 +23,7 @@ def start(command, **options):
         output.seek(0)
         text = output.read()
     if process.returncode != 0:
-        raise RunFailed("%s failed: %s" % (" ".join(command), text.strip()))
+        raise RunFailed("%s failed:\n%s" % (" ".join(command), text.strip()))
     return text, usage.ru_maxrss * 1024
 
 

@@ -50,6 +50,6 @@ lines "$title +2 ranks +$number samples/s  ratio +1\.00" \
 
 # A microbatch of 32 leaves nothing to a second rank: the program's own words, and no figure.
 compare 1 --job "$folder/small.yaml:32" --ranks 2
-expect_text "microbatch"
+expect_text "fewer than the 2 ranks"
 [ ! -s "$folder/out" ] || fail "figures of a job that does not run"
 passed
