@@ -168,18 +168,22 @@ typedef struct Storage {
     double promised, stored, on_disk; /* bytes */
 } Storage;
 
-static void measure_chunks(const Hdf5Array *array, hid_t creation, Storage *storage) {
+static Status measure_chunks(const Hdf5Array *array, hid_t creation, Storage *storage) {
     hsize_t sizes[ARRAY_DIMENSIONS_MAX] = {0};
     int dimensions = H5Pget_chunk(creation, ARRAY_DIMENSIONS_MAX, sizes);
     storage->chunk_bytes = array->item_bytes;
     storage->chunk_count = 1;
-    for (int i = 0; i < dimensions && i < array->shape.dimension_count; i++) {
+    for (int i = 0; i < array->shape.dimension_count; i++) {
         hsize_t size = (hsize_t)array->shape.size[i];
+        if (dimensions != array->shape.dimension_count || sizes[i] == 0)
+            return FAIL(STATUS_DATA, "%s: its chunks have %d dimensions, %d expected, none empty",
+                array->where, dimensions, array->shape.dimension_count);
         storage->chunk_bytes *= (double)sizes[i];
         storage->chunk_count *= (double)((size + sizes[i] - 1) / sizes[i]);
     }
     double rows = (double)(((hsize_t)array->shape.size[0] + sizes[0] - 1) / sizes[0]);
     storage->slab_bytes = storage->chunk_bytes * (storage->chunk_count / rows);
+    return STATUS_OK;
 }
 
 static Status measure_storage(const Hdf5Array *array, const Hdf5File *file, Storage *storage) {
@@ -198,9 +202,9 @@ static Status measure_storage(const Hdf5Array *array, const Hdf5File *file, Stor
         storage->is_packed |= H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL, 0, NULL,
                                   NULL) == H5Z_FILTER_DEFLATE;
     }
-    if (storage->is_chunked) measure_chunks(array, creation, storage);
+    Status status = storage->is_chunked ? measure_chunks(array, creation, storage) : STATUS_OK;
     H5Pclose(creation);
-    return STATUS_OK;
+    return status;
 }
 
 static Status check_chunks(const Hdf5Array *array, const Storage *storage) {
@@ -259,10 +263,15 @@ Status hdf5_array_open(
     TRY(read_shape(array));
     TRY(measure_storage(array, file, &storage));
     TRY(check_storage(array, &storage));
-    return storage.is_chunked ? set_cache(array, file, name, storage.slab_bytes) : STATUS_OK;
+    if (!storage.is_chunked) return STATUS_OK;
+    TRY(set_cache(array, file, name, storage.slab_bytes));
+    return hdf5_chunks_create(
+        &array->chunks, array->id, &array->shape, array->item_bytes, file->bytes, array->where);
 }
 
 void hdf5_array_close(Hdf5Array *array) {
+    hdf5_chunks_free(array->chunks);
+    array->chunks = NULL;
     if (array->id >= 0) H5Dclose(array->id);
     array->id = -1;
 }
@@ -276,6 +285,7 @@ Status hdf5_array_read(
     REQUIRE(first >= 0 && count >= 1 && first + count <= array->shape.size[0]);
     for (int i = 0; i < dimensions; i++) size[i] = (hsize_t)array->shape.size[i];
     size[0] = (hsize_t)count;
+    if (array->chunks != NULL) TRY(hdf5_chunks_check(array->chunks, first, count, array->where));
     hid_t in_file = H5Dget_space(array->id), in_memory = H5Screate_simple(dimensions, size, NULL);
     int failed = in_file < 0 || in_memory < 0 || status_fault_is_due() ||
                  H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, size, NULL) < 0 ||

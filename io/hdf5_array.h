@@ -3,10 +3,7 @@
 #ifndef IO_HDF5_ARRAY_H
 #define IO_HDF5_ARRAY_H
 
-#include "io/array_set.h"
-#include "io/hdf5_private.h"
-
-enum { HDF5_WHERE_BYTES = 4608 };
+#include "io/hdf5_chunk.h"
 
 /* An HDF5 file of data, open for reading. */
 typedef struct Hdf5File {
@@ -22,6 +19,7 @@ typedef struct Hdf5Array {
     H5T_class_t type_class;
     int item_bytes, is_signed;
     ArrayShape shape;
+    Hdf5Chunks *chunks; /* NULL: nothing is packed */
 } Hdf5Array;
 
 /* Local. Open `path` for reading without locks, and check what is in it (hdf5_check_content; the
@@ -49,7 +47,7 @@ MUST_CHECK Status hdf5_array_open(
 void hdf5_array_close(Hdf5Array *array);
 
 /* Local. Read rows [first, first + count) of the first dimension as items of `memory_type`. Fails
- * with STATUS_IO, STATUS_DATA. */
+ * with STATUS_IO, STATUS_DATA, STATUS_NO_MEMORY. */
 MUST_CHECK Status hdf5_array_read(
     const Hdf5Array *array, int64_t first, int64_t count, hid_t memory_type, void *items);
 

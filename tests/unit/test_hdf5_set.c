@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { TRAIN = 11, TEST = 5, CHANNELS = 3, HEIGHT = 4, WIDTH = 5 };
 enum { FEATURES = CHANNELS * HEIGHT * WIDTH };
@@ -35,6 +36,7 @@ static int value_of(int64_t sample, int feature) {
 
 typedef struct Form {
     int is_nhwc, chunk_rows; /* 0: contiguous */
+    int leaves_partial;      /* the last chunk is not packed where rows are missing in it */
     hid_t type;              /* in the file */
 } Form;
 
@@ -49,6 +51,8 @@ static void write_array(hid_t file, const char *name, int dimensions, const hsiz
     if (form.chunk_rows > 0)
         ck_assert(H5Pset_chunk(creation, dimensions, chunk) >= 0 && H5Pset_shuffle(creation) >= 0 &&
                   H5Pset_deflate(creation, 4) >= 0);
+    if (form.leaves_partial)
+        ck_assert_int_ge(H5Pset_chunk_opts(creation, H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS), 0);
     hid_t array = H5Dcreate2(file, name, form.type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
     ck_assert_int_ge(H5Dwrite(array, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), 0);
     H5Dclose(array);
@@ -73,11 +77,14 @@ static void write_split(hid_t file, const char *images, const char *labels, int 
 }
 
 static void write_set(Form form) {
-    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (form.leaves_partial) H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     ck_assert_int_ge(file, 0);
     write_split(file, "data", "targets", TRAIN, form);
     write_split(file, "x_test", "y_test", TEST, form);
     ck_assert_int_ge(H5Fclose(file), 0);
+    H5Pclose(access);
 }
 
 static void assert_row(const void *row, int64_t sample, int element_bytes) {
@@ -181,6 +188,93 @@ START_TEST(another_file_than_rank_0_has_seen_is_refused) {
 }
 END_TEST
 
+/* ---- chunks that are not what they claim ---- */
+
+enum { CHUNK_BYTES = TRAIN * FEATURES };
+
+typedef struct ChunkCase {
+    const char *reason; /* NULL: it is read */
+    H5Z_filter_t filters[2];
+    int unpacked_bytes, stored_bytes; /* of the stream; 0: all of it */
+} ChunkCase;
+
+static const ChunkCase chunk_cases[] = {{NULL, {H5Z_FILTER_DEFLATE}, CHUNK_BYTES, 0},
+    {NULL, {H5Z_FILTER_FLETCHER32, H5Z_FILTER_DEFLATE}, CHUNK_BYTES + 4, 0},
+    {"chunk at (0, 0, 0, 0): holds fewer bytes than the 660", {H5Z_FILTER_DEFLATE}, 100, 0},
+    {"holds more bytes than the 660", {H5Z_FILTER_DEFLATE}, CHUNK_BYTES + 1, 0},
+    {"holds more bytes than the 660", {H5Z_FILTER_SHUFFLE, H5Z_FILTER_DEFLATE}, 1 << 22, 0},
+    {"its gzip data is damaged or cut off", {H5Z_FILTER_DEFLATE}, CHUNK_BYTES, 9},
+    {"is shorter than its checksum", {H5Z_FILTER_DEFLATE, H5Z_FILTER_FLETCHER32}, 2, 3},
+    {"holds fewer bytes than the 664", {H5Z_FILTER_FLETCHER32, H5Z_FILTER_DEFLATE}, 2, 0},
+    {"is packed with gzip 2 times", {H5Z_FILTER_DEFLATE, H5Z_FILTER_DEFLATE}, CHUNK_BYTES, 0}};
+
+static void set_filters(hid_t creation, const ChunkCase *chosen) {
+    const hsize_t chunk[] = {TRAIN, CHANNELS, HEIGHT, WIDTH};
+    const unsigned level = 1;
+    ck_assert_int_ge(H5Pset_chunk(creation, 4, chunk), 0);
+    for (int i = 0; i < 2 && chosen->filters[i] != H5Z_FILTER_NONE; i++) {
+        int is_gzip = chosen->filters[i] == H5Z_FILTER_DEFLATE;
+        ck_assert_int_ge(
+            H5Pset_filter(creation, chosen->filters[i], 0, (size_t)is_gzip, &level), 0);
+    }
+}
+
+/* One chunk with the case's bytes behind HDF5's back; a checksum that comes first is one of zeros:
+ * zero. */
+static void write_images_of(hid_t file, const ChunkCase *chosen) {
+    static const hsize_t sizes[] = {TRAIN, CHANNELS, HEIGHT, WIDTH}, origin[4];
+    static unsigned char zeros[1 << 22], packed[1 << 14];
+    uLongf bytes = sizeof packed;
+    hid_t space = H5Screate_simple(4, sizes, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+    set_filters(creation, chosen);
+    ck_assert_int_eq(compress(packed, &bytes, zeros, (uLong)chosen->unpacked_bytes), Z_OK);
+    if (chosen->stored_bytes > 0) bytes = (uLongf)chosen->stored_bytes;
+    hid_t array = H5Dcreate2(file, "data", H5T_STD_U8LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    ck_assert_int_ge(H5Dwrite_chunk(array, H5P_DEFAULT, 0, origin, bytes, packed), 0);
+    H5Dclose(array);
+    H5Pclose(creation);
+    H5Sclose(space);
+}
+
+static Status read_one_sample(void) {
+    static const int64_t index = 4;
+    uint8_t row[FEATURES];
+    DatasetSizes sizes;
+    SampleSource source;
+    TRY(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes));
+    TRY(dataset_hdf5.open_source(&job, DATASET_TRAIN, &sizes, &source));
+    Status status = source.read(source.context, &index, 1, row);
+    source.close(source.context);
+    return status;
+}
+
+START_TEST(chunks_of_another_length_are_refused) {
+    const ChunkCase *chosen = &chunk_cases[_i];
+    double classes[TRAIN] = {0};
+    const hsize_t count = TRAIN;
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    write_images_of(file, chosen);
+    write_array(file, "targets", 1, &count, classes, (Form){.type = H5T_STD_U8LE});
+    ck_assert_int_ge(H5Fclose(file), 0);
+    Status status = read_one_sample();
+    ck_assert_msg(
+        status == (chosen->reason == NULL ? STATUS_OK : STATUS_DATA), "%s", status_message());
+    if (chosen->reason != NULL)
+        ck_assert_msg(strstr(status_message(), chosen->reason) != NULL, "%s", status_message());
+}
+END_TEST
+
+START_TEST(a_chunk_with_missing_rows_may_be_left_unpacked) {
+    DatasetSizes sizes;
+    SampleSource source;
+    write_set((Form){.chunk_rows = 3, .leaves_partial = 1, .type = H5T_STD_U8LE});
+    ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
+    ck_assert_int_eq(dataset_hdf5.open_source(&job, DATASET_TRAIN, &sizes, &source), STATUS_OK);
+    assert_samples(&source, 1);
+    source.close(source.context);
+}
+END_TEST
+
 int main(void) {
     H5open();
     Suite *suite = suite_create("hdf5 set");
@@ -189,6 +283,9 @@ int main(void) {
     tcase_add_loop_test(tests, any_samples_are_read_in_any_type_and_layout, 0, 16);
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);
+    tcase_add_loop_test(tests, chunks_of_another_length_are_refused, 0,
+        (int)(sizeof chunk_cases / sizeof *chunk_cases));
+    tcase_add_test(tests, a_chunk_with_missing_rows_may_be_left_unpacked);
     tcase_add_test(tests, another_file_than_rank_0_has_seen_is_refused);
     return unit_check_run(suite);
 }
