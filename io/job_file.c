@@ -74,18 +74,18 @@ static Status read_sources(JobReader *reader, const Sources *sources, int set_co
     return job_problems_report(&reader->problems);
 }
 
-static Status parse_bytes(
-    Job *job, const char *name, const char *text, size_t bytes, char *const *sets, int set_count) {
+static Status parse_source(Job *job, JobSource file, char *const *sets, int set_count) {
     size_t mark_bytes = sizeof byte_order_mark - 1;
     JobReader *reader = NULL;
     *job = (Job){0};
-    if (bytes > FILE_BYTES_MAX)
-        return FAIL(STATUS_CONFIG, "%s: a job file has at most %d bytes", name, FILE_BYTES_MAX);
-    if (bytes >= mark_bytes && memcmp(text, byte_order_mark, mark_bytes) == 0) {
-        text += mark_bytes;
-        bytes -= mark_bytes;
+    if (file.bytes > FILE_BYTES_MAX)
+        return FAIL(
+            STATUS_CONFIG, "%s: a job file has at most %d bytes", file.name, FILE_BYTES_MAX);
+    if (file.bytes >= mark_bytes && memcmp(file.text, byte_order_mark, mark_bytes) == 0) {
+        file.text += mark_bytes;
+        file.bytes -= mark_bytes;
     }
-    Sources sources = {.file = {.name = name, .text = text, .bytes = bytes}};
+    Sources sources = {.file = file};
     Status status = name_arguments(&sources, sets, set_count);
     if (status == STATUS_OK) status = MEMORY_ALLOCATE(&reader, 1, "job file");
     if (status == STATUS_OK) {
@@ -101,7 +101,14 @@ static Status parse_bytes(
 
 Status job_file_parse(
     Job *job, const char *name, const char *text, char *const *sets, int set_count) {
-    return parse_bytes(job, name, text, strlen(text), sets, set_count);
+    JobSource file = {.name = name, .text = text, .bytes = strlen(text)};
+    return parse_source(job, file, sets, set_count);
+}
+
+Status job_file_parse_stored(
+    Job *job, const char *name, const char *text, char *const *sets, int set_count) {
+    JobSource file = {.name = name, .text = text, .bytes = strlen(text), .is_stored = 1};
+    return parse_source(job, file, sets, set_count);
 }
 
 /* What the person who named the path can do something about is "missing". */
@@ -145,8 +152,9 @@ Status job_file_read(Job *job, const char *path, char *const *sets, int set_coun
         error = read_bytes(file, text, FILE_BYTES_MAX + 1, &bytes);
         close(file);
     }
+    JobSource source = {.name = path, .text = text, .bytes = bytes};
     Status status = file < 0 || error != 0 ? fail_to_open(path, error)
-                                           : parse_bytes(job, path, text, bytes, sets, set_count);
+                                           : parse_source(job, source, sets, set_count);
     memory_free(text);
     return status;
 }

@@ -19,8 +19,14 @@ MUST_CHECK Status job_file_read(Job *job, const char *path, char *const *sets, i
 MUST_CHECK Status job_file_parse(
     Job *job, const char *name, const char *text, char *const *sets, int set_count);
 
-/* Local. The job as a job file with every option, which job_file_parse reads back to the same job.
- * with_docs: a comment for every key. The caller frees `*text` with memory_free. */
+/* Local. The same for the text that `name`, a checkpoint, holds. Older versions stored the options
+ * of all optimizers and schedules: those that are not in use count as not given. */
+MUST_CHECK Status job_file_parse_stored(
+    Job *job, const char *name, const char *text, char *const *sets, int set_count);
+
+/* Local. The job as a job file with every option that the chosen optimizer and schedule use, which
+ * job_file_parse reads back to the same job. with_docs: a comment for every key; those of other
+ * optimizers and schedules are comments too. The caller frees `*text` with memory_free. */
 MUST_CHECK Status job_file_print(const Job *job, int with_docs, char **text);
 
 /* Local. What differs between two printed jobs (job_file_print without docs), one line per option:

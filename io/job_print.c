@@ -34,10 +34,12 @@ static void append(char text[COMMENT_BYTES], const char *more) {
     snprintf(text + used, COMMENT_BYTES - used, "%s", more);
 }
 
-/* "learning rate; above 0 and at most 1000000; default 0.01" */
-static void describe_option(const Option *option, char text[COMMENT_BYTES]) {
-    char range[JOB_RANGE_BYTES];
+/* "adam, adamw: added to the denominator; from 0 to 1; default 1.0e-8" */
+static void describe_option(const Option *table, const Option *option, char text[COMMENT_BYTES]) {
+    char range[JOB_RANGE_BYTES], users[JOB_WORDS_BYTES];
     text[0] = '\0';
+    append(text, job_value_users(table, option, users));
+    append(text, text[0] == '\0' ? "" : ": ");
     append(text, option->doc);
     if (job_value_range(option, range)[0] != '\0') {
         append(text, "; ");
@@ -58,7 +60,7 @@ static void print_layer_docs(TextBuilder *builder, const LayerType *type, int in
     snprintf(line, sizeof line, "%s: %s", type->name, type->summary);
     print_comment(builder, indent, line);
     for (const Option *option = type->options; option != NULL && option->key != NULL; option++) {
-        describe_option(option, text);
+        describe_option(type->options, option, text);
         snprintf(line, sizeof line, "  %s: %s", option->key, text);
         print_comment(builder, indent, line);
     }
@@ -171,19 +173,27 @@ static size_t open_sections(TextBuilder *builder, const char *key, const char *b
     return start;
 }
 
+/* One option, in its section; what the job has no use for is left out, or a comment. */
+static void print_option(
+    TextBuilder *builder, const Job *job, const Option *option, const char *before, int with_docs) {
+    char comment[COMMENT_BYTES];
+    int depth = 0, is_used = option_is_used(job_options(), option, job);
+    if (!is_used && !with_docs) return;
+    size_t start = open_sections(builder, option->key, before, &depth);
+    describe_option(job_options(), option, comment);
+    if (with_docs) print_comment(builder, depth * INDENT, comment);
+    text_builder_print(
+        builder, "%*s%s%s: ", depth * INDENT, "", is_used ? "" : "# ", option->key + start);
+    job_value_print(builder, option, job);
+    text_builder_print(builder, "\n");
+}
+
 Status job_file_print(const Job *job, int with_docs, char **text) {
     TextBuilder builder = {0};
     const char *before = "";
     *text = NULL;
     for (const Option *option = job_options(); option->key != NULL; option++) {
-        char comment[COMMENT_BYTES];
-        int depth = 0;
-        size_t start = open_sections(&builder, option->key, before, &depth);
-        describe_option(option, comment);
-        if (with_docs) print_comment(&builder, depth * INDENT, comment);
-        text_builder_print(&builder, "%*s%s: ", depth * INDENT, "", option->key + start);
-        job_value_print(&builder, option, job);
-        text_builder_print(&builder, "\n");
+        print_option(&builder, job, option, before, with_docs);
         before = option->key;
         int is_last_of_model = strncmp(option[0].key, "model.", 6) == 0 &&
                                (option[1].key == NULL || strncmp(option[1].key, "model.", 6) != 0);

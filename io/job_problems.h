@@ -12,6 +12,7 @@ typedef struct JobSource {
     size_t bytes;
     int order;       /* problems of lower orders come first */
     int is_argument; /* of the command line: one short text, named without line and column */
+    int is_stored;   /* of a checkpoint: the program's own, and maybe an older version's */
 } JobSource;
 
 /* Counted from 1; columns in code points. */

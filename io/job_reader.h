@@ -42,6 +42,10 @@ MUST_CHECK Status job_value_read(JobReader *reader, const Option *option, const 
 enum { JOB_FOUND_BYTES = 64 };
 const char *job_value_found(const YamlNode *node, char out[JOB_FOUND_BYTES]);
 
+/* Local. The words of its chooser that an option is for, as "adam, adamw"; "" for all. */
+enum { JOB_WORDS_BYTES = 64 };
+const char *job_value_users(const Option *table, const Option *option, char out[JOB_WORDS_BYTES]);
+
 /* Local. The value of an option in flow style, as job_value_read reads it; and its range, e.g.
  * "from 0 to 1", "" where there is none. */
 void job_value_print(TextBuilder *builder, const Option *option, const void *values);
@@ -49,7 +53,9 @@ void job_value_print_string(TextBuilder *builder, const char *text);
 enum { JOB_RANGE_BYTES = 192 };
 const char *job_value_range(const Option *option, char out[JOB_RANGE_BYTES]);
 
-/* Local. Read a mapping (or nothing) into the scope's struct: given values, then fallbacks. */
+/* Local. Read a mapping (or nothing) into the scope's struct: given values, then fallbacks. An
+ * option that the chosen word has no use for is a problem, unless it has its default. Where it
+ * stands in a checkpoint, or in the file and --set chose the word, it counts as not given. */
 MUST_CHECK Status job_scope_read(JobReader *reader, JobScope *scope, const YamlNode *map);
 
 /* Local. Index of an option in the scope's table; a bug if it is not there. */

@@ -2,6 +2,7 @@
 #include "io/job_reader.h"
 #include "io/suggest.h"
 #include "io/utf8.h"
+#include "src/memory.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -175,9 +176,53 @@ static Status use_fallback(JobReader *reader, JobScope *scope, int index) {
     return STATUS_OK;
 }
 
+/* As if the option had not been given; *was_same tells whether it was given its default. */
+static Status take_back(JobReader *reader, JobScope *scope, int index, int *was_same) {
+    const Option *option = &scope->table[index];
+    TextBuilder builders[2] = {{0}, {0}};
+    char *texts[2] = {NULL, NULL};
+    scope->given[index] = NULL;
+    job_value_print(&builders[0], option, scope->values);
+    Status status = use_fallback(reader, scope, index);
+    job_value_print(&builders[1], option, scope->values);
+    for (int i = 0; i < 2; i++) {
+        Status finished = text_builder_finish(&builders[i], &texts[i]);
+        if (status == STATUS_OK) status = finished;
+    }
+    *was_same = status == STATUS_OK && strcmp(texts[0], texts[1]) == 0;
+    memory_free(texts[0]);
+    memory_free(texts[1]);
+    return status;
+}
+
+/* An option that was given for another word of its chooser than the chosen one. */
+static Status check_use(JobReader *reader, JobScope *scope, int index) {
+    const Option *option = &scope->table[index];
+    const YamlNode *given = scope->given[index];
+    int was_same = 0;
+    if (given == NULL || option_is_used(scope->table, option, scope->values)) return STATUS_OK;
+    int chooser = job_scope_index(scope, option->chooser);
+    const YamlNode *choice = scope->given[chooser];
+    if (!scope->is_good[chooser]) return STATUS_OK; /* told */
+    const JobSource *source = given->place.source;
+    int was_chosen_later = choice != NULL && choice->place.source->is_argument;
+    TRY(take_back(reader, scope, index, &was_same));
+    if (was_same || source->is_stored || (was_chosen_later && !source->is_argument))
+        return STATUS_OK;
+    char path[JOB_PATH_BYTES], users[JOB_WORDS_BYTES];
+    int word = *(const int *)(const void *)((char *)scope->values + scope->table[chooser].offset);
+    snprintf(path, sizeof path, "%s%s", scope->prefix, option->key);
+    job_problems_add(&reader->problems, given->key_place, path, "belongs to %s, and %s is %s",
+        job_value_users(scope->table, option, users), option->chooser,
+        scope->table[chooser].words[word]);
+    scope->is_good[index] = 0;
+    return STATUS_OK;
+}
+
 Status job_scope_read(JobReader *reader, JobScope *scope, const YamlNode *map) {
     if (map != NULL) TRY(read_section(reader, scope, map, ""));
     for (int i = 0; scope->table[i].key != NULL; i++)
         if (!scope->is_good[i]) TRY(use_fallback(reader, scope, i));
+    for (int i = 0; scope->table[i].key != NULL; i++) TRY(check_use(reader, scope, i));
     return STATUS_OK;
 }

@@ -43,6 +43,18 @@ static const char *print_bound(double bound, char text[NUMBER_TEXT_BYTES]) {
     return text;
 }
 
+const char *job_value_users(const Option *table, const Option *option, char out[JOB_WORDS_BYTES]) {
+    out[0] = '\0';
+    if (option->chooser == NULL) return out;
+    const char *const *words = option_find(table, option->chooser)->words;
+    for (int i = 0; words[i] != NULL; i++) {
+        size_t used = strlen(out);
+        if (option->chosen >> i & 1)
+            snprintf(out + used, JOB_WORDS_BYTES - used, "%s%s", used == 0 ? "" : ", ", words[i]);
+    }
+    return out;
+}
+
 const char *job_value_range(const Option *option, char out[JOB_RANGE_BYTES]) {
     char low[NUMBER_TEXT_BYTES], high[NUMBER_TEXT_BYTES];
     out[0] = '\0';

@@ -25,7 +25,7 @@ static Status read_stored_job(Job *job, const char *path, char *const *sets, int
     char *text = NULL;
     Status status = checkpoint_open(&file, path);
     if (status == STATUS_OK) status = checkpoint_read_config(file, &text);
-    if (status == STATUS_OK) status = job_file_parse(job, path, text, sets, set_count);
+    if (status == STATUS_OK) status = job_file_parse_stored(job, path, text, sets, set_count);
     memory_free(text);
     checkpoint_close(file);
     return status;

@@ -13,6 +13,10 @@ static const char *const best_metrics[] = {
 
 #define AT(field) offsetof(Job, field)
 #define COUNT_MAX 2147483647.0
+#define OF_OPTIMIZER(words) .chooser = "optimizer.name", .chosen = (words)
+#define OF_SCHEDULE(words) .chooser = "schedule.name", .chosen = (words)
+enum { SGD = 1u << OPTIMIZER_SGD, ADAMS = 1u << OPTIMIZER_ADAM | 1u << OPTIMIZER_ADAMW };
+enum { STEP = 1u << SCHEDULE_STEP, TO_FINAL = 1u << SCHEDULE_COSINE | 1u << SCHEDULE_LINEAR };
 
 static const Option options[] = {
     {"seed", OPTION_INT, AT(seed), "1", .minimum = 0, .maximum = 9007199254740991.0,
@@ -74,17 +78,17 @@ static const Option options[] = {
     {"optimizer.lr", OPTION_FLOAT, AT(optimizer.lr), "0.01", .minimum = 0, .maximum = 1e6,
         .is_minimum_exclusive = 1, .doc = "learning rate"},
     {"optimizer.momentum", OPTION_FLOAT, AT(optimizer.momentum), "0", .minimum = 0, .maximum = 1,
-        .doc = "sgd: momentum"},
+        OF_OPTIMIZER(SGD), .doc = "momentum"},
     {"optimizer.dampening", OPTION_FLOAT, AT(optimizer.dampening), "0", .minimum = 0, .maximum = 1,
-        .doc = "sgd: dampening of momentum"},
-    {"optimizer.nesterov", OPTION_BOOL, AT(optimizer.nesterov), "false",
-        .doc = "sgd: Nesterov momentum; needs momentum > 0 and dampening 0"},
+        OF_OPTIMIZER(SGD), .doc = "dampening of momentum"},
+    {"optimizer.nesterov", OPTION_BOOL, AT(optimizer.nesterov), "false", OF_OPTIMIZER(SGD),
+        .doc = "Nesterov momentum; needs momentum > 0 and dampening 0"},
     {"optimizer.weight_decay", OPTION_FLOAT, AT(optimizer.weight_decay), "0", .minimum = 0,
         .maximum = 1e6, .doc = "L2 penalty (sgd, adam), or decoupled decay (adamw)"},
     {"optimizer.betas", OPTION_FLOATS, AT(optimizer.betas), "[0.9, 0.999]", .minimum = 0,
-        .maximum = 0.9999999, .doc = "adam, adamw: decay of the two moment averages"},
+        .maximum = 0.9999999, OF_OPTIMIZER(ADAMS), .doc = "decay of the two moment averages"},
     {"optimizer.eps", OPTION_FLOAT, AT(optimizer.eps), "1.0e-8", .minimum = 0, .maximum = 1,
-        .doc = "adam, adamw: added to the denominator"},
+        OF_OPTIMIZER(ADAMS), .doc = "added to the denominator"},
     {"optimizer.clip_norm", OPTION_FLOAT, AT(optimizer.clip_norm), "0", .minimum = 0,
         .maximum = 1e30, .doc = "largest norm of the whole gradient; 0: no clipping"},
 
@@ -93,11 +97,11 @@ static const Option options[] = {
     {"schedule.warmup_epochs", OPTION_FLOAT, AT(schedule.warmup_epochs), "0", .minimum = 0,
         .maximum = 1e6, .doc = "linear rise from 0 to lr over these first epochs, with any name"},
     {"schedule.step_epochs", OPTION_INT, AT(schedule.step_epochs), "30", .minimum = 1,
-        .maximum = COUNT_MAX, .doc = "step: epochs between two drops"},
+        .maximum = COUNT_MAX, OF_SCHEDULE(STEP), .doc = "epochs between two drops"},
     {"schedule.gamma", OPTION_FLOAT, AT(schedule.gamma), "0.1", .minimum = 0, .maximum = 1,
-        .is_minimum_exclusive = 1, .doc = "step: factor of a drop"},
+        .is_minimum_exclusive = 1, OF_SCHEDULE(STEP), .doc = "factor of a drop"},
     {"schedule.final_lr", OPTION_FLOAT, AT(schedule.final_lr), "0", .minimum = 0, .maximum = 1e6,
-        .doc = "cosine, linear: learning rate after the last step"},
+        OF_SCHEDULE(TO_FINAL), .doc = "learning rate after the last step"},
 
     {"train.epochs", OPTION_INT, AT(train.epochs), "10", .minimum = 1, .maximum = 1e6,
         .doc = "passes over the training samples"},

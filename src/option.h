@@ -41,8 +41,16 @@ typedef struct Option {
     int is_minimum_exclusive; /* minimum itself is refused (lr > 0) */
     int is_null_allowed;      /* `null`: NaN (float), -1 (int), "" (string), an empty list */
     const char *const *words; /* of an enum, NULL-terminated */
-    const char *doc;          /* one line; says unit and meaning */
-} Option;                     /* a table ends with .key = NULL */
+    const char *chooser; /* key of an enum: the option is for some of its words; NULL: always */
+    unsigned chosen;     /* for which: bit i stands for word i */
+    const char *doc;     /* one line; says unit and meaning */
+} Option;                /* a table ends with .key = NULL */
+
+/* Local. The option of a table under `key`, or NULL. */
+const Option *option_find(const Option *table, const char *key);
+
+/* Local. Whether what the chooser is set to in `values` has use for the option. */
+int option_is_used(const Option *table, const Option *option, const void *values);
 
 /* Local. Free the strings that the table's options hold in `values`. NULL is allowed for both. */
 void option_free_values(const Option *table, void *values);

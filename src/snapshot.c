@@ -259,7 +259,7 @@ static Status check_job(Trainer *trainer, Checkpoint *file, const char *path, in
     Job before = {.seed = 0};
     int is_same_run = 1;
     Status status = checkpoint_read_config(file, &text);
-    if (status == STATUS_OK) status = job_file_parse(&before, path, text, NULL, 0);
+    if (status == STATUS_OK) status = job_file_parse_stored(&before, path, text, NULL, 0);
     if (status == STATUS_OK)
         status = job_file_compare(&before, &trainer->job, &differences, &is_same_run);
     if (status == STATUS_OK && !is_same_run)

@@ -1,4 +1,4 @@
-"""Read a job with every option, as `lockstep config` prints it. Imports no PyTorch."""
+"""Read a job with all the options it uses, as `lockstep config` prints it. Imports no PyTorch."""
 import subprocess
 
 import yaml

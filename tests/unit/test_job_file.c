@@ -234,6 +234,60 @@ START_TEST(documentation_fits_the_screen_and_names_every_option) {
 }
 END_TEST
 
+START_TEST(options_of_another_optimizer_are_not_printed) {
+    parse_well(LAYERS "optimizer: {name: adam, eps: 1.0e-6}\n", NULL);
+    char *plain = print_well(&job, 0), *documented = print_well(&job, 1);
+    ck_assert_ptr_nonnull(strstr(plain, "\n  eps: 1.0e-6\n"));
+    ck_assert_ptr_null(strstr(plain, "momentum"));
+    ck_assert_ptr_nonnull(strstr(documented, "  # sgd: momentum; from 0 to 1; default 0\n"
+                                             "  # momentum: 0.0\n"));
+    memory_free(plain);
+    memory_free(documented);
+}
+END_TEST
+
+START_TEST(a_set_of_another_optimizer_leaves_the_options_of_the_files_behind) {
+    char *sets[] = {"optimizer.name=adam", "schedule.name=linear", NULL};
+    parse_well(LAYERS "optimizer: {momentum: 0.9, nesterov: true, clip_norm: 2}\n"
+                      "schedule: {name: step, gamma: 0.5}\n",
+        sets);
+    ck_assert_int_eq(job.optimizer.name, OPTIMIZER_ADAM);
+    ck_assert_double_eq(job.optimizer.momentum, 0);
+    ck_assert_int_eq(job.optimizer.nesterov, 0);
+    ck_assert_double_eq(job.optimizer.clip_norm, 2);
+    ck_assert_double_eq(job.schedule.gamma, 0.1);
+}
+END_TEST
+
+START_TEST(options_of_another_optimizer_may_have_their_defaults) {
+    parse_well(LAYERS "optimizer: {name: adam, momentum: 0, nesterov: false, dampening: 0.0}\n"
+                      "schedule: {step_epochs: 30, gamma: 0.1, final_lr: 0.0}\n",
+        NULL);
+    job_free(&job);
+    parse_well(LAYERS "optimizer: {eps: 0.00000001, betas: [0.9, 0.999]}\n", NULL);
+}
+END_TEST
+
+/* What an older version stored of a job that gave options without a use. */
+START_TEST(a_stored_job_may_have_options_of_another_optimizer) {
+    static const char *const text = LAYERS
+        "optimizer: {name: adam, lr: 0.5, momentum: 0.9, nesterov: true, betas: [0.8, 0.9]}\n"
+        "schedule: {name: constant, gamma: 0.5}\n";
+    char *sets[] = {"optimizer.momentum=0.5", NULL};
+    ck_assert_int_eq(job_file_parse(&job, "j.yaml", text, NULL, 0), STATUS_CONFIG);
+    job_free(&job);
+    ck_assert_int_eq(job_file_parse_stored(&job, "j.h5", text, sets, 1), STATUS_CONFIG);
+    ck_assert_ptr_nonnull(strstr(status_message(), "--set #1: optimizer.momentum: belongs to sgd"));
+    job_free(&job);
+    Status status = job_file_parse_stored(&job, "j.h5", text, NULL, 0);
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
+    ck_assert_double_eq(job.optimizer.momentum, 0);
+    ck_assert_int_eq(job.optimizer.nesterov, 0);
+    ck_assert_double_eq(job.optimizer.betas.values[0], 0.8);
+    ck_assert_double_eq(job.schedule.gamma, 0.1);
+}
+END_TEST
+
 /* Switch to a locale that writes 0,5; one is made where none is installed. Returns whether it
  * worked. */
 static int enter_comma_locale(char *folder) {
@@ -337,6 +391,17 @@ static const struct {
     {LAYERS "optimizer: {LR: 1}\n", "optimizer.LR: unknown key; did you mean \"lr\"?"},
     {LAYERS "optimizer: {1r: {}}\n", "optimizer.1r: unknown key; did you mean \"lr\"?"},
     {LAYERS "optimizer: {weigth_decay: 0}\n", "did you mean \"weight_decay\"?"},
+    {LAYERS "optimizer: {name: sgd, betas: [0.9, 0.99]}\n",
+        ":6:24: optimizer.betas: belongs to adam, adamw, and optimizer.name is sgd\n"
+        "  optimizer: {name: sgd, betas: [0.9, 0.99]}\n"
+        "                         ^"},
+    {LAYERS "optimizer: {eps: 1.0e-6}\n", ":6:13: optimizer.eps: belongs to adam, adamw, and"},
+    {LAYERS "optimizer: {nesterov: true, name: adamw}\n",
+        ":6:13: optimizer.nesterov: belongs to sgd, and optimizer.name is adamw"},
+    {LAYERS "schedule: {name: cosine, gamma: 0.5}\n",
+        ":6:26: schedule.gamma: belongs to step, and schedule.name is cosine"},
+    {LAYERS "schedule: {final_lr: 0.1}\n",
+        ":6:12: schedule.final_lr: belongs to cosine, linear, and schedule.name is constant"},
     {LAYERS "optimizer: {xyz: 0}\n", "known here: name, lr, momentum, dampening, nesterov, weight"},
     {LAYERS "train: {epochs: 99999999999999999999}\n", "is too large for a number"},
     {LAYERS "train: {epochs: 1_000}\n", "wants a whole number, got \"1_000\""},
@@ -471,7 +536,8 @@ static const struct {
         "  lr: 0.25\n  momentum: 0.5\n"},
     {{"data.normalize.mean=[0.5]"}, "    mean: [0.5]\n"},
     {{"data={normalize: {mean: 0.5}}"}, "    mean: [0.5]\n"},
-    {{"optimizer.betas=[0.8,0.9]", "optimizer.betas.1=0.95"}, "  betas: [0.8, 0.95]\n"},
+    {{"optimizer.name=adam", "optimizer.betas=[0.8,0.9]", "optimizer.betas.1=0.95"},
+        "  betas: [0.8, 0.95]\n"},
     {{"model.layers.1.out=20"}, "    - linear: {out: 20, bias: true}\n"},
     {{"model.layers.1.linear.out=20"}, "    - linear: {out: 20, bias: true}\n"},
     {{"model.layers.0.name=f"}, "    - flatten: {name: f}\n"},
@@ -521,6 +587,10 @@ static const struct {
         "--set #1: linear '1' wants features, got [1, 28, 28]: put flatten before it\n"
         "  model.layers=[relu, linear: {out: 3}]\n"
         "                      ^"},
+    {{"optimizer.name=adam", "optimizer.momentum=0.9"},
+        "--set #2: optimizer.momentum: belongs to sgd, and optimizer.name is adam"},
+    {{"optimizer.momentum=0.9", "optimizer.name=adam"},
+        "--set #1: optimizer.momentum: belongs to sgd, and optimizer.name is adam"},
     {{"optimzer.lr=1"}, "--set #1: optimzer: unknown key; did you mean \"optimizer\"?"},
     {{"optimizer={lr: 1, lr: 2}"}, "--set #1: optimizer.lr: duplicate key\n"},
     {{"optimizer.lr=1", "optimizer={lr: 1, lr: 2}"}, "--set #2: duplicate key \"lr\""},
@@ -736,6 +806,10 @@ static void add_good_tests(TCase *tests) {
     tcase_add_test(tests, no_path_gives_the_job_of_quickstart);
     tcase_add_test(tests, every_shipped_job_is_read);
     tcase_add_test(tests, documentation_fits_the_screen_and_names_every_option);
+    tcase_add_test(tests, options_of_another_optimizer_are_not_printed);
+    tcase_add_test(tests, a_set_of_another_optimizer_leaves_the_options_of_the_files_behind);
+    tcase_add_test(tests, options_of_another_optimizer_may_have_their_defaults);
+    tcase_add_test(tests, a_stored_job_may_have_options_of_another_optimizer);
     tcase_add_test(tests, numbers_do_not_depend_on_the_locale);
     tcase_add_loop_test(tests, a_set_changes_the_job, 0, COUNT(good_sets));
     tcase_add_test(tests, a_set_mends_what_is_wrong_in_the_file);
