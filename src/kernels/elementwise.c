@@ -1,7 +1,10 @@
 /* elementwise.c - loops over n floats, and samples of bytes or floats into lanes. */
 #include "src/kernels/kernel.h"
+#include <string.h>
 
 enum { LANES_AT_ONCE = 4 };
+typedef float Four __attribute__((vector_size(16)));
+typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
 
 void KERNEL(relu_forward)(const float *x, float *y, size_t n) {
     size_t i = 0;
@@ -82,15 +85,23 @@ int KERNEL(all_finite)(const float *x, size_t n) {
 /* Features [begin, end) of the four lanes from `lane` on, all valid. */
 INLINE void load_four_lanes(
     const uint8_t *const *samples, const float *table, int begin, int end, size_t lanes, float *x) {
-    const uint8_t *a = samples[0], *b = samples[1], *c = samples[2], *d = samples[3];
-    for (int f = begin; f < end; f++) {
-        float *to = x + f * lanes;
-        float a_value = table[a[f]], b_value = table[b[f]];
-        float c_value = table[c[f]], d_value = table[d[f]];
-        to[0] = a_value;
-        to[1] = b_value;
-        to[2] = c_value;
-        to[3] = d_value;
+    const uint8_t *from[] = {samples[0], samples[1], samples[2], samples[3]};
+    int f = begin;
+    for (; f + 4 <= end; f += 4) {
+        uint32_t word[LANES_AT_ONCE]; /* four features of a lane, the lowest byte first */
+        UNROLL
+        for (int s = 0; s < LANES_AT_ONCE; s++) memcpy(&word[s], from[s] + f, sizeof word[s]);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            int shift = 8 * i;
+            Four v = {table[word[0] >> shift & 255], table[word[1] >> shift & 255],
+                table[word[2] >> shift & 255], table[word[3] >> shift & 255]};
+            *(FourInMemory *)(x + (f + i) * lanes) = v;
+        }
+    }
+    for (; f < end; f++) {
+        Four v = {table[from[0][f]], table[from[1][f]], table[from[2][f]], table[from[3][f]]};
+        *(FourInMemory *)(x + f * lanes) = v;
     }
 }
 
@@ -120,8 +131,6 @@ void KERNEL(load_bytes)(const uint8_t *const *samples, const float (*table)[256]
 /* Features [begin, end) of the four lanes from `lane` on, `valid` of which hold samples. */
 INLINE void load_float_lanes(const float *const *samples, float mean, float std, int begin, int end,
     size_t lanes, int valid, float *x) {
-    typedef float Four __attribute__((vector_size(16)));
-    typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
     const float *a = samples[0], *b = valid > 1 ? samples[1] : a;
     const float *c = valid > 2 ? samples[2] : a, *d = valid > 3 ? samples[3] : a;
     Four shift = {mean, mean, mean, mean}, divisor = {std, std, std, std};

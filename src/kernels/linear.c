@@ -5,8 +5,11 @@
  * tiles of any shape add the same terms to an element in the same order. */
 #include "src/kernels/linear.h"
 
-enum { DEPTH_MAX = 128 }; /* terms added before the next tile's turn: their x stays in L1 */
+/* About as many terms are added before the next tile's turn. Their x stays in L2; that of fewer
+ * would stay in L1, but their sums would be loaded and stored more often, which costs more. */
+enum { DEPTH = 512 };
 enum { LINE = 16, LINES_AHEAD = 8 }; /* floats of a cache line; how early to fetch one */
+
 /* ---- y [r][s] = start + sum over k of weight (r, k) * x [k][s] ---- */
 
 typedef struct Product {
@@ -139,9 +142,9 @@ static void product_column(const ProductCall *call, int vector, int vectors, int
 
 static void product(const ProductCall *call, int count) {
     int vector_count = count * (call->lanes / WIDTH);
-    int depth_max = call->lanes > 64 ? DEPTH_MAX / 2 : DEPTH_MAX;
-    for (int k = 0; k < call->depth; k += depth_max) {
-        int depth = call->depth - k < depth_max ? call->depth - k : depth_max;
+    int block_count = call->depth > DEPTH ? (call->depth + DEPTH / 2) / DEPTH : 1;
+    for (int block = 0, k = 0, depth; block < block_count; block++, k += depth) {
+        depth = (int)((int64_t)call->depth * (block + 1) / block_count) - k;
         for (int vector = 0, vectors; vector < vector_count; vector += vectors) {
             vectors = next_vectors(vector_count - vector);
             product_column(call, vector, vectors, k, depth);

@@ -37,7 +37,8 @@ static const Option options[] = {{"eps", OPTION_FLOAT, offsetof(Options, eps), "
         .doc = "start of the scale: 1, or uniform in [0, 1) as frameworks once did"},
     {.key = NULL}};
 
-/* Rows of the table of floats that every local microbatch has, each [channels]. */
+/* Rows of the table of floats that every local microbatch has, each [channels]; those that share
+ * statistics use the table of the first of them. */
 enum { MEAN_HIGH, MEAN_LOW, INVERSE_STD, SCALE, SHIFT, MEAN_DY, MEAN_DY_XHAT, TABLE_ROWS };
 
 typedef struct State {
@@ -98,6 +99,7 @@ typedef struct Call {
     const Pass *pass;
     const Tensor *x, *dy;
     Tensor *y;     /* or dx */
+    int64_t group; /* microbatches that share statistics */
     int rectifies; /* do the relu that follows, or its backward pass */
     int chunks;    /* items per microbatch: ranges of channels */
 } Call;
@@ -123,8 +125,16 @@ static void run(Call *call, ThreadsWork work) {
     threads_run(call->pass->threads, count * call->chunks, work, call);
 }
 
+/* The first local microbatch of those that share m's statistics. */
+static int first_of_group(const Call *call, int m) {
+    int64_t begin = call->pass->batch->local_begin;
+    int64_t first = (begin + m) / call->group * call->group - begin;
+    return first < 0 ? 0 : (int)first;
+}
+
 static float *table_row(const Call *call, int m, int row) {
-    return layer_scratch(call->self, call->state->table, m) + (size_t)row * call->state->channels;
+    float *table = layer_scratch(call->self, call->state->table, first_of_group(call, m));
+    return table + (size_t)row * call->state->channels;
 }
 
 static KernelNorm norm_of(const Call *call, int m) {
@@ -174,14 +184,16 @@ static void set_statistics(
     const State *state = call->state;
     const float *weight = state->weight < 0 ? NULL : call->self->tensors[state->weight].data;
     const float *bias = state->bias < 0 ? NULL : call->self->tensors[state->bias].data;
+    float *high = table_row(call, m, MEAN_HIGH), *low = table_row(call, m, MEAN_LOW);
+    float *inverse_std = table_row(call, m, INVERSE_STD), *scale = table_row(call, m, SCALE);
+    float *shift = table_row(call, m, SHIFT);
     for (int c = 0; c < state->channels; c++) {
-        double inverse_std = 1.0 / sqrt(variance_sum[c] / count + chosen->eps);
-        float high = (float)mean[c];
-        table_row(call, m, MEAN_HIGH)[c] = high;
-        table_row(call, m, MEAN_LOW)[c] = (float)(mean[c] - (double)high);
-        table_row(call, m, INVERSE_STD)[c] = (float)inverse_std;
-        table_row(call, m, SCALE)[c] = (float)(inverse_std * (weight != NULL ? weight[c] : 1.0));
-        table_row(call, m, SHIFT)[c] = bias != NULL ? bias[c] : 0.0f;
+        double inverse = 1.0 / sqrt(variance_sum[c] / count + chosen->eps);
+        high[c] = (float)mean[c];
+        low[c] = (float)(mean[c] - (double)high[c]);
+        inverse_std[c] = (float)inverse;
+        scale[c] = (float)(inverse * (weight != NULL ? weight[c] : 1.0));
+        shift[c] = bias != NULL ? bias[c] : 0.0f;
     }
 }
 
@@ -201,10 +213,11 @@ static void update_running_statistics(Layer *self, const State *state, const dou
     }
 }
 
-static int group_of(const Layer *self, const Pass *pass) {
-    const Options *chosen = self->options;
+/* How many microbatches share statistics in a pass. */
+static int64_t group_of(const Layer *self, const Pass *pass) {
     int64_t all = pass->batch->global_microbatch_count;
-    return (int)(chosen->group == 0 || chosen->group > all ? all : chosen->group);
+    int64_t chosen = ((const Options *)self->options)->group;
+    return chosen == 0 || chosen > all || !pass->uses_batch_statistics ? all : chosen;
 }
 
 static void use_batch_statistics(Layer *self, Call *call) {
@@ -213,9 +226,10 @@ static void use_batch_statistics(Layer *self, Call *call) {
     double *total = record_of(call, state->total, 0);
     int channels = state->channels, count = pass->batch->local_count;
     run(call, take_moments);
-    layer_combine(pass, group_of(self, pass), record_length(state), merge_moments,
+    layer_combine(pass, (int)call->group, record_length(state), merge_moments,
         record_of(call, state->records, 0), record_of(call, state->grouped, 0), total);
     for (int m = 0; m < count; m++) {
+        if (first_of_group(call, m) < m) continue;
         const double *grouped = record_of(call, state->grouped, m);
         set_statistics(call, m, grouped + 1, grouped + 1 + channels, grouped[0]);
     }
@@ -229,8 +243,8 @@ static void use_running_statistics(Layer *self, Call *call) {
         total[1 + c] = self->tensors[state->running_mean].data[c];
         total[1 + state->channels + c] = self->tensors[state->running_var].data[c];
     }
-    for (int m = 0; m < call->pass->batch->local_count; m++)
-        set_statistics(call, m, total + 1, total + 1 + state->channels, 1);
+    if (call->pass->batch->local_count > 0)
+        set_statistics(call, 0, total + 1, total + 1 + state->channels, 1);
 }
 
 static void normalize(void *context, int index, int thread) {
@@ -246,6 +260,7 @@ static void normalize(void *context, int index, int thread) {
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     Call call = {.self = self, .state = self->state, .pass = pass, .x = x, .y = y};
+    call.group = group_of(self, pass);
     call.rectifies = self->rectifies;
     if (pass->uses_batch_statistics)
         use_batch_statistics(self, &call);
@@ -290,6 +305,7 @@ static void backward(
     (void)y;
     const State *state = self->state;
     Call call = {.self = self, .state = state, .pass = pass, .x = x, .dy = dy, .y = dx};
+    call.group = group_of(self, pass);
     call.rectifies = self->rectifies && self->addend == NULL;
     int channels = state->channels;
     size_t stride = self->scratch[state->leaves].stride;
@@ -300,13 +316,16 @@ static void backward(
         layer_fold_gradient(self, pass, state->bias, leaves + channels, stride);
     }
     if (dx->data == NULL) return;
-    layer_combine(pass, group_of(self, pass), record_length(state), reducer_merge_sum,
+    layer_combine(pass, (int)call.group, record_length(state), reducer_merge_sum,
         record_of(&call, state->records, 0), record_of(&call, state->grouped, 0), NULL);
     for (int m = 0; m < pass->batch->local_count; m++) {
+        if (first_of_group(&call, m) < m) continue;
         const double *sums = record_of(&call, state->grouped, m);
+        float *mean_dy = table_row(&call, m, MEAN_DY);
+        float *mean_dy_xhat = table_row(&call, m, MEAN_DY_XHAT);
         for (int c = 0; c < channels; c++) {
-            table_row(&call, m, MEAN_DY)[c] = (float)(sums[c] / sums[2 * channels]);
-            table_row(&call, m, MEAN_DY_XHAT)[c] = (float)(sums[channels + c] / sums[2 * channels]);
+            mean_dy[c] = (float)(sums[c] / sums[2 * channels]);
+            mean_dy_xhat[c] = (float)(sums[channels + c] / sums[2 * channels]);
         }
     }
     run(&call, input_gradient);
