@@ -9,7 +9,8 @@ are the job's; the samples are random, neither shuffled nor augmented, and in me
 as bytes, PyTorch's as the normalised tensor. Both sides time whole epochs of training steps, the
 first epoch left out, in a fresh process for each run. The runs alternate, so that a busy machine
 slows down both; printed are medians and their ratio, and the most memory that either process
-held. PyTorch runs in the fastest of its settings, found by short runs before. A PyTorch that a
+held. PyTorch runs in the fastest of its settings, found by short runs before, and where that sets
+the optimizer's form (fused, foreach, single) also as torch.optim comes without. A PyTorch that a
 distribution built without a fast BLAS is no measure: use that of pytorch.org.
 """
 import argparse
@@ -34,6 +35,7 @@ from resolved_job import JobRefused, set_options  # noqa: E402
 DEFAULT_JOBS = [("mnist-mlp-bn", 64), ("mnist-mlp-bn", 16), ("mnist-mlp-adam-bn", None),
                 ("cifar-lenet-bn", None), ("mnist-lenet-bn", None), ("cifar-cnn", 4),
                 ("cifar-resnet20", None)]
+LAYOUTS = ["--channels_last"]  # settings that are not the optimizer's form
 
 
 # ---- one run in a fresh process each: samples per second of epochs, peak bytes ----
@@ -57,30 +59,52 @@ def run_pytorch(job, *arguments):
 # ---- a job ----
 
 
-def mebibytes(peaks):
-    return statistics.median(peaks) / 2**20
+class Side:
+    """One of those compared, and what its runs gave."""
+
+    def __init__(self, name, run):
+        self.name, self.run_once = name, run
+        self.rates, self.peaks = [], []
+
+    def run(self, number):
+        rates, peak = self.run_once(number)
+        self.rates += rates
+        self.peaks.append(peak)
+
+    def rate(self):
+        return statistics.median(self.rates)
+
+    def mebibytes(self):
+        return statistics.median(self.peaks) / 2**20
+
+
+def pytorch_sides(job, epochs):
+    """PyTorch in its fastest settings, and with the optimizer's default form if that is another."""
+    fastest = run_pytorch(job, "--probe")[0]
+    default = [word for word in fastest if word in LAYOUTS]
+    sides = []
+    for settings in [fastest] if fastest == default else [fastest, default]:
+        name = " ".join(settings).replace("--", "") or "default"
+        sides.append(Side(name, lambda _, settings=settings: run_pytorch(
+            job, "--epochs", str(epochs), *settings)))
+    return sides
 
 
 def compare(arguments, path, microbatch, folder):
     sets, job = made_up.prepare(arguments, path, microbatch, folder)
-    settings = run_pytorch(job, "--probe")[0]
-    theirs, ours, their_peaks, our_peaks = [], [], [], []
+    lockstep = Side("lockstep", lambda number: run_lockstep(
+        arguments.lockstep, path, sets, os.path.join(folder, "run-%d" % number)))
+    theirs = pytorch_sides(job, arguments.epochs)
     for number in range(arguments.rounds):
-        rates, peak = run_lockstep(arguments.lockstep, path, sets,
-                                   os.path.join(folder, "run-%d" % number))
-        ours += rates
-        our_peaks.append(peak)
-        result, peak = run_pytorch(job, "--epochs", str(arguments.epochs), *settings)
-        theirs += result
-        their_peaks.append(peak)
-    lockstep, pytorch = statistics.median(ours), statistics.median(theirs)
+        for side in [lockstep] + theirs:
+            side.run(number)
     title = "%-18s batch %3d microbatch %2d" % (made_up.job_name(path), job["train"]["batch_size"],
                                                 job["train"]["microbatch"])
-    print("%s  lockstep %8.0f samples/s  pytorch %8.0f samples/s (%s)  ratio %5.2f"
-          % (title, lockstep, pytorch, " ".join(settings).replace("--", "") or "default",
-             lockstep / pytorch))
+    for side in theirs:
+        print("%s  lockstep %8.0f samples/s  pytorch %8.0f samples/s (%s)  ratio %5.2f"
+              % (title, lockstep.rate(), side.rate(), side.name, lockstep.rate() / side.rate()))
     print("%s  lockstep %8.1f MiB        pytorch %8.1f MiB at most"
-          % (title, mebibytes(our_peaks), mebibytes(their_peaks)), flush=True)
+          % (title, lockstep.mebibytes(), theirs[0].mebibytes()), flush=True)
 
 
 def main():

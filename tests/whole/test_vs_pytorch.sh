@@ -20,7 +20,7 @@ sed 's/relu/abacus/' "$folder/small.yaml" >"$folder/refused.yaml"
 expect 0 "$python" "$source_folder/tests/bench/vs_pytorch.py" --lockstep "$lockstep" --rounds 1 --epochs 2 \
     --samples 128 --job "$folder/small.yaml:8" --job "$folder/refused.yaml"
 number='[0-9]+(\.[0-9]+)?'
-for line in "^small +batch +32 microbatch +8  lockstep +$number samples/s  pytorch +$number samples/s \([a-z_ ]+\)  ratio +$number\$" \
+for line in "^small +batch +32 microbatch +8  lockstep +$number samples/s  pytorch +$number samples/s \((default|channels_last)\)  ratio +$number\$" \
     "^small +batch +32 microbatch +8  lockstep +$number MiB +pytorch +$number MiB at most\$" \
     "^refused.yaml skipped: .*abacus"; do
     checks=$((checks + 1))
