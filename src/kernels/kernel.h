@@ -12,7 +12,12 @@
 /* The symbol of this compilation's `name`. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDTH)
 
-enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH / 2 };
+#if KERNEL_WIDTH == 1
+#define KERNEL_HALF 1
+#else
+#define KERNEL_HALF (KERNEL_WIDTH / 2)
+#endif
+enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_HALF };
 
 /* Registers for a tile's sums: 24 of 32, or 12 of 16; the rest hold operands. */
 #if defined(__AVX512VL__) || defined(__aarch64__)
@@ -34,17 +39,17 @@ enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
 
 typedef float Vector __attribute__((vector_size(KERNEL_WIDTH * 4)));
 typedef int32_t VectorInt __attribute__((vector_size(KERNEL_WIDTH * 4)));
-typedef float HalfVector __attribute__((vector_size(KERNEL_WIDTH * 2)));
-typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_WIDTH * 2)));
-typedef double DoubleVector __attribute__((vector_size(KERNEL_WIDTH * 4))); /* HALF of them */
-typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_WIDTH * 4)));
+typedef float HalfVector __attribute__((vector_size(KERNEL_HALF * 4)));
+typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_HALF * 4)));
+typedef double DoubleVector __attribute__((vector_size(KERNEL_HALF * 8))); /* HALF of them */
+typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_HALF * 8)));
 
 /* The same in memory, at any address. */
 typedef float VectorInMemory __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
 typedef int32_t VectorIntInMemory
     __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
 typedef float HalfVectorInMemory
-    __attribute__((vector_size(KERNEL_WIDTH * 2), aligned(4), may_alias));
+    __attribute__((vector_size(KERNEL_HALF * 4), aligned(4), may_alias));
 
 #if KERNEL_WIDTH == 16
 #define REPEAT(v) v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v
@@ -56,11 +61,16 @@ typedef float HalfVectorInMemory
 #define REPEAT_HALF(v) v, v, v, v
 #define COUNT_UP 0, 1, 2, 3, 4, 5, 6, 7
 #define COUNT_UP_HALF 0, 1, 2, 3
-#else
+#elif KERNEL_WIDTH == 4
 #define REPEAT(v) v, v, v, v
 #define REPEAT_HALF(v) v, v
 #define COUNT_UP 0, 1, 2, 3
 #define COUNT_UP_HALF 0, 1
+#else
+#define REPEAT(v) v
+#define REPEAT_HALF(v) v
+#define COUNT_UP 0
+#define COUNT_UP_HALF 0
 #endif
 
 INLINE Vector load(const float *p) {
@@ -93,16 +103,25 @@ INLINE Vector broadcast(float value) {
     return (Vector){REPEAT(value)};
 }
 
+/* The constraint of a register for vectors. */
+#if defined(__x86_64__)
+#define VECTOR_REGISTER "v"
+#else
+#define VECTOR_REGISTER "w"
+#endif
+
 /* v, rounded to float before anything is added to it: where a sum has two products, the compiler
  * may fuse either, and not the same one everywhere; and it fuses none with a sum behind a branch,
  * as that of load_part. */
 INLINE Vector rounded(Vector v) {
-#if defined(__x86_64__)
-    __asm__("" : "+v"(v));
+#if KERNEL_WIDTH == 1
+    float item = v[0]; /* as a vector it would not fit the register */
+    __asm__("" : "+" VECTOR_REGISTER(item));
+    return (Vector){item};
 #else
-    __asm__("" : "+w"(v));
-#endif
+    __asm__("" : "+" VECTOR_REGISTER(v));
     return v;
+#endif
 }
 
 INLINE HalfVector load_half(const float *p) {
@@ -137,6 +156,9 @@ INLINE DoubleVector keep_valid_doubles(DoubleVector v, int lane, int valid) {
 
 /* The lanes' sum, halves onto halves. */
 INLINE float sum_lanes(Vector v) {
+#if KERNEL_WIDTH == 1
+    return v[0];
+#else
 #if KERNEL_WIDTH == 16
     float a8 __attribute__((vector_size(32))) =
         __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
@@ -151,6 +173,7 @@ INLINE float sum_lanes(Vector v) {
     Vector a4 = v;
 #endif
     return (a4[0] + a4[2]) + (a4[1] + a4[3]);
+#endif
 }
 
 /* sum_lanes of four vectors at once. */
@@ -185,6 +208,11 @@ INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums
     sums[1] = all[4];
     sums[2] = all[2];
     sums[3] = all[6];
+#elif KERNEL_WIDTH == 1
+    sums[0] = a[0];
+    sums[1] = b[0];
+    sums[2] = c[0];
+    sums[3] = d[0];
 #else
     Vector ab =
         __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
@@ -197,6 +225,9 @@ INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums
 }
 
 INLINE double sum_double_lanes(DoubleVector v) {
+#if KERNEL_WIDTH == 1
+    return v[0];
+#else
 #if KERNEL_WIDTH == 16
     double a4 __attribute__((vector_size(32))) =
         __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
@@ -210,6 +241,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
     DoubleVector a2 = v;
 #endif
     return a2[0] + a2[1];
+#endif
 }
 
 /* The entries of the table whose vectors divide the lanes, one declaration each... */
