@@ -248,7 +248,6 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_LANES_LIST(ENTRY)                                                                   \
     ENTRY(linear_forward)                                                                          \
     ENTRY(linear_input_gradient)                                                                   \
-    ENTRY(row_sums)                                                                                \
     ENTRY(norm_moments)                                                                            \
     ENTRY(norm_forward)                                                                            \
     ENTRY(norm_sums)                                                                               \
@@ -276,6 +275,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(transpose)                                                                               \
+    ENTRY(row_sums)                                                                                \
     ENTRY(linear_forward_narrow)                                                                   \
     ENTRY(linear_input_gradient_narrow)                                                            \
     ENTRY(leaky_relu_forward)                                                                      \

@@ -135,13 +135,16 @@ typedef struct Kernels {
     void (*linear_weight_gradient)(KernelInput dy, KernelInput xt, size_t xt_row, float *dweight,
         int in, int out, int lanes, int count, int row_begin, int row_end);
 
-    /* sums [r] = sum over the `count` microbatches, along the tree, of (sum over s of x [r][s]), in
-     * a fixed order, for rows [row_begin, row_end): a bias's gradient. */
-    void (*row_sums)(KernelInput x, float *sums, int lanes, int count, int row_begin, int row_end);
-
     /* xt [s][r] = x [r][s] for one microbatch; xt rows are xt_row >= rows floats apart, xt_row is a
      * multiple of 16, and what lies between is set to zero. */
     void (*transpose)(const float *x, float *xt, size_t xt_row, int rows, int lanes);
+
+    /* ---- row_sums.c ---- */
+
+    /* sums [r] = sum over the `count` microbatches, along the tree, of the sum of the row x [r],
+     * any number of floats, in an order that depends on that number alone; for rows [row_begin,
+     * row_end): a bias's gradient. */
+    void (*row_sums)(KernelInput x, float *sums, int floats, int count, int row_begin, int row_end);
 
     /* ---- batch_norm.c: one microbatch x [channels][pixels][lanes], channels [begin, end) ---- */
 

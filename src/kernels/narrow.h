@@ -53,6 +53,21 @@ INLINE Vector zipped(const int lanes, Vector a, Vector b, const int is_upper) {
     return is_upper ? SHUFFLED(a, b, lanes, UPPER_ITEM) : SHUFFLED(a, b, lanes, LOWER_ITEM);
 }
 
+/* Where item i of the result comes from: every second piece of a and then b. */
+#define EVEN_ITEM(i, lanes) ((i) / (lanes)*2 * (lanes) + (i) % (lanes))
+#define ODD_ITEM(i, lanes) (EVEN_ITEM(i, lanes) + (lanes))
+
+/* The pieces number 0, 2, 4, ... of a and then b, or 1, 3, 5, ... */
+INLINE Vector unzipped(const int lanes, Vector a, Vector b, const int is_odd) {
+    return is_odd ? SHUFFLED(a, b, lanes, ODD_ITEM) : SHUFFLED(a, b, lanes, EVEN_ITEM);
+}
+
+/* What is at p [at], as far as it is below p [n], then zeros. */
+INLINE Vector load_up_to(const float *p, size_t at, size_t n) {
+    if (at + WIDTH <= n) return load(p + at);
+    return at < n ? load_part(p + at, (int)(n - at)) : broadcast(0.0f);
+}
+
 /* v at p [at], as far as it is below p [n]. */
 INLINE void store_up_to(float *p, size_t at, size_t n, Vector v) {
     if (at + WIDTH <= n)

@@ -293,8 +293,7 @@ static void bias_gradient(const Call *call, int begin, int end) {
     const Conv2dSizes *sizes = &call->state->sizes;
     const Batch *batch = call->pass->batch;
     int floats = sizes->y_size[HEIGHT] * sizes->y_size[WIDTH] * batch->lanes;
-    const Kernels *kernels = kernels_find(call->pass->kernels->isa, floats);
-    kernels->row_sums(layer_input(call->dy, layer_node_begin(call->pass, call->node)),
+    call->pass->kernels->row_sums(layer_input(call->dy, layer_node_begin(call->pass, call->node)),
         layer_gradient(call->self, call->pass, call->state->bias, call->node), floats,
         (int)batch->nodes[call->node].count, begin, end);
 }
