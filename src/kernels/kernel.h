@@ -248,10 +248,6 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_LANES_LIST(ENTRY)                                                                   \
     ENTRY(linear_forward)                                                                          \
     ENTRY(linear_input_gradient)                                                                   \
-    ENTRY(norm_moments)                                                                            \
-    ENTRY(norm_forward)                                                                            \
-    ENTRY(norm_sums)                                                                               \
-    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(conv)                                                                                    \
     ENTRY(conv_pack)                                                                               \
     ENTRY(conv_weight_gradient)                                                                    \
@@ -267,6 +263,10 @@ INLINE double sum_double_lanes(DoubleVector v) {
 /* ... those with a second function, `name`_narrow, for lanes fewer than the widest vector's floats:
  * 1, 2, 4 or 8. Both use the widest vectors: KERNEL_WIDEST comes from the build... */
 #define KERNEL_NARROW_LIST(ENTRY)                                                                  \
+    ENTRY(norm_moments)                                                                            \
+    ENTRY(norm_forward)                                                                            \
+    ENTRY(norm_sums)                                                                               \
+    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(dropout_draw)                                                                            \
     ENTRY(multiply_rows)
 

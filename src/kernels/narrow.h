@@ -83,6 +83,18 @@ INLINE Vector load_repeated(const float *p, int lanes) {
     return load(item);
 }
 
+/* Every item of v `lanes` times, one after the other: vector k of the `lanes` that they fill. */
+INLINE Vector spread(const int lanes, Vector v, const int k) {
+    UNROLL
+    for (int bit = lanes / 2; bit > 0; bit /= 2) v = zipped(1, v, v, (k & bit) != 0);
+    return v;
+}
+
+/* Whether rows of `floats` floats are pieces of half a vector. */
+INLINE int is_piece(size_t floats) {
+    return floats < WIDTH && WIDTH % floats == 0;
+}
+
 /* The number of the piece that an item belongs to. */
 INLINE VectorInt piece_numbers(int lanes) {
     return (VectorInt){COUNT_UP} >> (VectorInt){REPEAT(__builtin_ctz((unsigned)lanes))};

@@ -345,7 +345,7 @@ END_TEST
 
 /* ---- batch norm ---- */
 
-enum { CHANNELS = 3 };
+enum { CHANNELS = 19 }; /* more than a vector */
 static const int pixel_counts[] = {1, 2, 3, 5, 25, 196};
 
 /* What surrounds a test of batch norm: values of mean 1000 and deviation 1, NaN in dead lanes. */
@@ -385,8 +385,8 @@ static void norm_begin(Norm *norm) {
         norm->high[c] = (float)norm->mean[c];
         norm->low[c] = (float)(norm->mean[c] - norm->high[c]);
         norm->inverse_std[c] = (float)(1 / sqrt(squares / count + 1e-5));
-        norm->scale[c] = 0.5f + c;
-        norm->shift[c] = -1.0f + c;
+        norm->scale[c] = 0.5f + c % 3;
+        norm->shift[c] = -1.0f + c % 3;
     }
 }
 
@@ -495,6 +495,45 @@ static void check_norm_input_gradient(Norm *norm) {
 
 START_TEST(norm_gradient_is_zero_in_lanes_without_samples) {
     for_each_norm(pixel_counts[_i], check_norm_input_gradient);
+}
+END_TEST
+
+/* All four kernels for channels [begin, end): `sums` are of moments and of the gradient. */
+static void run_norm(Norm *norm, float *dx, double sums[4][CHANNELS], int begin, int end) {
+    static const float mean_dy[CHANNELS] = {0.5f, -0.25f},
+                       mean_dy_xhat[CHANNELS] = {-0.125f, 0.75f};
+    const Kernels *kernels = norm->kernels;
+    kernels->norm_moments(
+        norm->x, norm->pixels, norm->lanes, norm->valid, begin, end, sums[0], sums[1]);
+    kernels->norm_forward(
+        norm->x, NULL, norm->y, kernel_norm(norm), norm->pixels, norm->lanes, begin, end);
+    kernels->norm_sums(norm->dy, norm->x, kernel_norm(norm), norm->pixels, norm->lanes, norm->valid,
+        begin, end, sums[2], sums[3]);
+    kernels->norm_input_gradient(norm->dy, norm->x, dx, kernel_norm(norm), mean_dy, mean_dy_xhat,
+        norm->pixels, norm->lanes, norm->valid, begin, end);
+}
+
+static void check_norm_cuts(Norm *norm) {
+    double sums[4][CHANNELS], want_sums[4][CHANNELS];
+    float *dx = block(norm->n), *want_dx = block(norm->n), *want_y = block(norm->n);
+    for (norm->rectifies = 0; norm->rectifies < 2; norm->rectifies++) {
+        run_norm(norm, want_dx, want_sums, 0, CHANNELS);
+        memcpy(want_y, norm->y, norm->n * sizeof *want_y);
+        for (int cut = 1; cut < CHANNELS; cut += 5) {
+            run_norm(norm, dx, sums, 0, cut);
+            run_norm(norm, dx, sums, cut, CHANNELS);
+            ck_assert(memcmp(sums, want_sums, sizeof sums) == 0);
+            assert_same_bits(norm->y, want_y, norm->n, "normalized");
+            assert_same_bits(dx, want_dx, norm->n, "gradient");
+        }
+    }
+    block_free(dx, norm->n);
+    block_free(want_dx, norm->n);
+    block_free(want_y, norm->n);
+}
+
+START_TEST(norm_bits_do_not_depend_on_channel_cuts) {
+    for_each_norm(pixel_counts[_i], check_norm_cuts);
 }
 END_TEST
 
@@ -866,6 +905,7 @@ int main(void) {
     add_loop(suite, "norm", normalization_agrees_with_a_plain_loop, 0, pixels);
     add_loop(suite, "norm sums", norm_sums_agree_with_a_plain_loop, 0, pixels);
     add_loop(suite, "norm gradient", norm_gradient_is_zero_in_lanes_without_samples, 0, pixels);
+    add_loop(suite, "norm cuts", norm_bits_do_not_depend_on_channel_cuts, 0, pixels);
     add_loop(suite, "norm and relu", norm_with_relu_has_the_bits_of_both, 0, pixels);
     add_loop(suite, "norm and sum", norm_with_addend_agrees_with_a_plain_loop, 0, pixels);
     add_loop(suite, "relu", relu_keeps_nan_and_passes_gradients_where_positive, 0, length_count);
