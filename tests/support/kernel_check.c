@@ -8,7 +8,7 @@
 enum { GUARD = 16 };
 static const float guard_value = -12345.0f;
 
-static const int all_lanes[] = {4, 8, 16, 32, 48, 64};
+static const int all_lanes[] = {1, 2, 4, 8, 16, 32, 48, 64};
 enum { LANE_CHOICES = sizeof(all_lanes) / sizeof(all_lanes[0]) };
 
 const Kernels *kernel_check_table(int i, int *lanes) {
@@ -20,27 +20,6 @@ int kernel_check_table_count(void) {
     int names = 0;
     while (kernels_isa_names()[names]) names++;
     return names * LANE_CHOICES;
-}
-
-#if defined(__x86_64__)
-extern const Kernels kernel_table_avx512_1, kernel_table_avx2_1, kernel_table_sse_1;
-static const Kernels *const single[] = {
-    &kernel_table_avx512_1, &kernel_table_avx2_1, &kernel_table_sse_1};
-#else
-extern const Kernels kernel_table_neon_1;
-static const Kernels *const single[] = {&kernel_table_neon_1};
-#endif
-
-const Kernels *kernel_check_lanes(int i, int *lanes) {
-    int tables = kernel_check_table_count();
-    if (i < tables) return kernel_check_table(i, lanes);
-    const Kernels *kernels = single[(i - tables) / 2];
-    *lanes = 1 + (i - tables) % 2;
-    return kernels_find(kernels->isa, 4) ? kernels : NULL;
-}
-
-int kernel_check_lanes_count(void) {
-    return kernel_check_table_count() + 2 * (int)(sizeof single / sizeof *single);
 }
 
 static unsigned random_state;

@@ -14,14 +14,6 @@ int kernel_check_table_count(void);
     for (int i_ = 0, lanes; i_ < kernel_check_table_count(); i_++)                                 \
         for (const Kernels *kernels = kernel_check_table(i_, &lanes); kernels; kernels = NULL)
 
-/* Local. The same, and after them the tables of one float with 1 and 2 lanes. */
-const Kernels *kernel_check_lanes(int i, int *lanes);
-int kernel_check_lanes_count(void);
-
-#define FOR_EACH_LANES(kernels, lanes)                                                             \
-    for (int i_ = 0, lanes; i_ < kernel_check_lanes_count(); i_++)                                 \
-        for (const Kernels *kernels = kernel_check_lanes(i_, &lanes); kernels; kernels = NULL)
-
 /* Local. Start the random numbers below over, from `seed`; one of them in [-1, 1). */
 void random_start(unsigned seed);
 float random_float(void);

@@ -151,7 +151,7 @@ static const int sizes[][2] = {{1, 1}, {1, 17}, {3, 10}, {10, 3}, {17, 84}, {84,
 enum { SIZE_COUNT = sizeof(sizes) / sizeof(sizes[0]) };
 
 START_TEST(linear_products_agree_with_a_plain_loop) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         int count = 1 + (_i + lanes / 4) % 5;
         Linear l = {.kernels = kernels, .in = sizes[_i][0], .out = sizes[_i][1], .lanes = lanes};
         l.count = count;
@@ -212,7 +212,7 @@ START_TEST(forward_over_lanes_is_one_chain_in_every_tile) {
 END_TEST
 
 START_TEST(linear_bits_do_not_depend_on_row_cuts) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Linear l = {.kernels = kernels, .in = 84, .out = 37, .lanes = lanes, .count = _i};
         linear_begin(&l);
         float *y = block(y_floats(&l)), *dx = block(x_floats(&l)), *dweight = block(84 * 37);
@@ -240,7 +240,7 @@ START_TEST(linear_bits_do_not_depend_on_row_cuts) {
 END_TEST
 
 START_TEST(products_do_not_depend_on_microbatch_cuts) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Linear l = {.kernels = kernels, .in = 140, .out = 150, .lanes = lanes, .count = _i};
         linear_begin(&l);
         float *y = block(y_floats(&l)), *dx = block(x_floats(&l));
@@ -283,7 +283,7 @@ static void merge_leaves(float *values, int count, size_t n) {
 }
 
 START_TEST(weight_gradient_is_the_tree_of_its_leaves) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Linear l = {.kernels = kernels, .in = 100, .out = 29, .lanes = lanes, .count = _i};
         size_t n = (size_t)l.in * l.out;
         linear_begin(&l);
@@ -330,7 +330,7 @@ END_TEST
 START_TEST(transpose_fills_its_rows_with_zeros) {
     int rows = sizes[_i][0];
     size_t xt_row = ((size_t)rows + 15) / 16 * 16 + 16;
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         float *x = random_block((size_t)rows * lanes), *xt = block(xt_row * lanes);
         kernels->transpose(x, xt, xt_row, rows, lanes);
         for (int s = 0; s < lanes; s++) {
@@ -403,7 +403,7 @@ static KernelNorm kernel_norm(const Norm *norm) {
 
 /* Run `check` for every table and several numbers of valid lanes. */
 static void for_each_norm(int pixels, void (*check)(Norm *norm)) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         int valids[] = {1, lanes / 2 - 1, lanes / 2, lanes - 1, lanes};
         for (int i = 0; i < 5; i++) {
             if (valids[i] < 1) continue;
@@ -694,7 +694,7 @@ START_TEST(bytes_are_looked_up_for_valid_samples_only) {
         samples[s] = bytes[s];
         for (int f = 0; f < FEATURES; f++) bytes[s][f] = (uint8_t)(s * 31 + f * 7);
     }
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         for (int valid = 1; valid <= lanes; valid++) {
             const uint8_t **exact = malloc(valid * sizeof(*exact)); /* none beyond may be read */
             memcpy(exact, samples, valid * sizeof(*exact));
@@ -717,7 +717,7 @@ START_TEST(floats_are_normalised_for_valid_samples_only) {
     static const float mean[3] = {0.1307f, -3, 100}, std[3] = {0.3081f, 0.7f, 3};
     float numbers[64][FEATURES];
     for (int i = 0; i < 64 * FEATURES; i++) numbers[i / FEATURES][i % FEATURES] = i * 0.37f - 50;
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         for (int valid = 0; valid <= lanes; valid++) {
             const float **exact = malloc((valid + 1) * sizeof(*exact));
             for (int s = 0; s < valid; s++) exact[s] = numbers[s];
@@ -872,13 +872,17 @@ END_TEST
 START_TEST(tables_are_found_by_name_and_lanes) {
     FOR_EACH_TABLE(kernels, lanes) {
         ck_assert_int_eq(lanes % kernels->width, 0);
-        ck_assert(kernels->width == 4 || lanes % (2 * kernels->width) != 0 || kernels->width >= 8);
+        ck_assert_int_le(kernels->width, kernels->widest);
+        ck_assert_int_eq(kernels->width < 4, lanes < 4);
+        ck_assert(
+            kernels->width == kernels->widest || lanes < 4 || lanes % (2 * kernels->width) != 0);
     }
     ck_assert_ptr_eq(kernels_find(NULL, 16), kernels_find(kernels_best_isa(), 16));
     ck_assert_ptr_eq(kernels_find("auto", 4), kernels_find(kernels_best_isa(), 4));
     ck_assert_str_eq(kernels_find(NULL, 16)->isa, kernels_best_isa());
     ck_assert_ptr_null(kernels_find("altivec", 16));
     ck_assert_ptr_null(kernels_find(NULL, 0));
+    ck_assert_ptr_null(kernels_find(NULL, 3));
     ck_assert_ptr_null(kernels_find(NULL, 6));
 }
 END_TEST

@@ -152,7 +152,7 @@ static void run_max(Pool *p, int relu) {
 }
 
 START_TEST(the_first_of_equal_pixels_wins) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         for (int relu = 0; relu < 2; relu++) {
             Pool p;
             pool_begin(&p, kernels, lanes, &pool_cases[_i]);
@@ -166,7 +166,7 @@ START_TEST(the_first_of_equal_pixels_wins) {
 END_TEST
 
 START_TEST(nan_wins_and_takes_the_gradient) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Pool p;
         pool_begin(&p, kernels, lanes, &pool_cases[_i]);
         for (size_t i = 0; i < p.in; i += 7) p.x[i] = NAN;
@@ -180,7 +180,7 @@ END_TEST
 
 /* max(max, 0) is the max of the rectified pixels. */
 START_TEST(a_fused_relu_is_a_relu_before) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Pool p;
         pool_begin(&p, kernels, lanes, &pool_cases[_i]);
         float *rectified = block(p.in), *y = block(p.out), *dx = block(p.in);
@@ -202,7 +202,7 @@ END_TEST
 START_TEST(means_agree_with_a_plain_loop) {
     const PoolCase *shape = &pool_cases[_i];
     if (shape->h.dilation > 1 || shape->w.dilation > 1) return;
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Pool p;
         pool_begin(&p, kernels, lanes, shape);
         kernels->mean_pool_forward(p.x, p.y, &p.pool, 0, 2);
@@ -221,7 +221,7 @@ END_TEST
 START_TEST(factors_are_drawn_by_philox) {
     static const int row_counts[] = {1, 4, 11, 70};
     int rows = row_counts[_i];
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         uint32_t low[64], high[64], bits[4];
         Rng rng = rng_stream(77, RNG_DROPOUT, 5);
         float *factors = block(rows * lanes);
@@ -248,7 +248,7 @@ START_TEST(rows_are_multiplied_by_their_factors) {
     enum { ROWS = 29 };
     static const int pixel_counts[] = {1, 3, 25};
     int pixels = pixel_counts[_i];
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         size_t n = (size_t)ROWS * pixels * lanes;
         float *x = random_block(n), *factors = random_block(ROWS * lanes), *y = block(n);
         kernels->multiply_rows(x, factors, y, pixels, lanes, 0, 2);
@@ -370,7 +370,7 @@ static void check_norm(const Norm *g) {
 }
 
 START_TEST(samples_far_from_zero_are_normalized_by_themselves) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         int valids[] = {1, lanes / 2, lanes - 1, lanes};
         for (int i = 0; i < 4; i++) {
             if (valids[i] < 1) continue;
@@ -389,7 +389,7 @@ START_TEST(samples_far_from_zero_are_normalized_by_themselves) {
 END_TEST
 
 START_TEST(without_weights_a_norm_has_ones_and_zeros) {
-    FOR_EACH_LANES(kernels, lanes) {
+    FOR_EACH_TABLE(kernels, lanes) {
         Norm g;
         norm_begin(&g, kernels, lanes, lanes - 1, group_shapes[_i]);
         float *y = block(g.n), *dx = block(g.n);
