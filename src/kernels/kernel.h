@@ -1,7 +1,8 @@
 /* kernel.h - what the kernel files share: the vector type of this compilation and its helpers.
  *
  * KERNEL_ISA, KERNEL_WIDTH and KERNEL_WIDEST come from the build. A vector is as wide as a
- * register, never wider: the compiler would keep a wider one in memory. */
+ * register, never wider: the compiler would keep a wider one in memory. One of 1 or 2 floats has
+ * the register of four, whose others are never stored nor added up. */
 #ifndef SRC_KERNELS_KERNEL_H
 #define SRC_KERNELS_KERNEL_H
 
@@ -12,12 +13,15 @@
 /* The symbol of this compilation's `name`. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDTH)
 
-#if KERNEL_WIDTH == 1
-#define KERNEL_HALF 1
+/* Items of a vector in its register, and of half a vector. */
+#if KERNEL_WIDTH >= 4
+#define KERNEL_ITEMS KERNEL_WIDTH
+enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH / 2 };
 #else
-#define KERNEL_HALF (KERNEL_WIDTH / 2)
+#define KERNEL_ITEMS 4
+enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH }; /* whose doubles fit a register */
 #endif
-enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_HALF };
+#define KERNEL_HALF_ITEMS (KERNEL_ITEMS / 2)
 
 /* Registers for a tile's sums: 24 of 32, or 12 of 16; the rest hold operands. */
 #if defined(__AVX512VL__) || defined(__aarch64__)
@@ -37,19 +41,19 @@ enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-typedef float Vector __attribute__((vector_size(KERNEL_WIDTH * 4)));
-typedef int32_t VectorInt __attribute__((vector_size(KERNEL_WIDTH * 4)));
-typedef float HalfVector __attribute__((vector_size(KERNEL_HALF * 4)));
-typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_HALF * 4)));
-typedef double DoubleVector __attribute__((vector_size(KERNEL_HALF * 8))); /* HALF of them */
-typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_HALF * 8)));
+typedef float Vector __attribute__((vector_size(KERNEL_ITEMS * 4)));
+typedef int32_t VectorInt __attribute__((vector_size(KERNEL_ITEMS * 4)));
+typedef float HalfVector __attribute__((vector_size(KERNEL_HALF_ITEMS * 4)));
+typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_HALF_ITEMS * 4)));
+typedef double DoubleVector __attribute__((vector_size(KERNEL_HALF_ITEMS * 8))); /* HALF of them */
+typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_HALF_ITEMS * 8)));
 
 /* The same in memory, at any address. */
-typedef float VectorInMemory __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
+typedef float VectorInMemory __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
 typedef int32_t VectorIntInMemory
-    __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
+    __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
 typedef float HalfVectorInMemory
-    __attribute__((vector_size(KERNEL_HALF * 4), aligned(4), may_alias));
+    __attribute__((vector_size(KERNEL_HALF_ITEMS * 4), aligned(4), may_alias));
 
 #if KERNEL_WIDTH == 16
 #define REPEAT(v) v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v
@@ -61,24 +65,35 @@ typedef float HalfVectorInMemory
 #define REPEAT_HALF(v) v, v, v, v
 #define COUNT_UP 0, 1, 2, 3, 4, 5, 6, 7
 #define COUNT_UP_HALF 0, 1, 2, 3
-#elif KERNEL_WIDTH == 4
+#else
 #define REPEAT(v) v, v, v, v
 #define REPEAT_HALF(v) v, v
 #define COUNT_UP 0, 1, 2, 3
 #define COUNT_UP_HALF 0, 1
-#else
-#define REPEAT(v) v
-#define REPEAT_HALF(v) v
-#define COUNT_UP 0
-#define COUNT_UP_HALF 0
+#endif
+
+#if KERNEL_WIDTH == 2
+typedef double Pair __attribute__((aligned(4), may_alias)); /* two floats */
 #endif
 
 INLINE Vector load(const float *p) {
+#if KERNEL_WIDTH == 1
+    return (Vector){*p};
+#elif KERNEL_WIDTH == 2
+    return (Vector)(DoubleVector){*(const Pair *)p};
+#else
     return *(const VectorInMemory *)p;
+#endif
 }
 
 INLINE void store(float *p, Vector v) {
+#if KERNEL_WIDTH == 1
+    *p = v[0];
+#elif KERNEL_WIDTH == 2
+    *(Pair *)p = ((DoubleVector)v)[0];
+#else
     *(VectorInMemory *)p = v;
+#endif
 }
 
 /* The first `count` < WIDTH floats at p, then zeros; nothing beyond is read. Left whole, the loop
@@ -103,29 +118,32 @@ INLINE Vector broadcast(float value) {
     return (Vector){REPEAT(value)};
 }
 
-/* The constraint of a register for vectors. */
-#if defined(__x86_64__)
-#define VECTOR_REGISTER "v"
-#else
-#define VECTOR_REGISTER "w"
-#endif
-
 /* v, rounded to float before anything is added to it: where a sum has two products, the compiler
  * may fuse either, and not the same one everywhere; and it fuses none with a sum behind a branch,
  * as that of load_part. */
 INLINE Vector rounded(Vector v) {
-#if KERNEL_WIDTH == 1
-    float item = v[0]; /* as a vector it would not fit the register */
-    __asm__("" : "+" VECTOR_REGISTER(item));
-    return (Vector){item};
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
 #else
-    __asm__("" : "+" VECTOR_REGISTER(v));
-    return v;
+    __asm__("" : "+w"(v));
 #endif
+    return v;
 }
 
 INLINE HalfVector load_half(const float *p) {
+#if KERNEL_WIDTH == 1
+    return (HalfVector){*p};
+#else
     return *(const HalfVectorInMemory *)p;
+#endif
+}
+
+INLINE void store_half(float *p, HalfVector v) {
+#if KERNEL_WIDTH == 1
+    *p = v[0];
+#else
+    *(HalfVectorInMemory *)p = v;
+#endif
 }
 
 INLINE DoubleVector load_doubles(const float *p) {
@@ -158,6 +176,8 @@ INLINE DoubleVector keep_valid_doubles(DoubleVector v, int lane, int valid) {
 INLINE float sum_lanes(Vector v) {
 #if KERNEL_WIDTH == 1
     return v[0];
+#elif KERNEL_WIDTH == 2
+    return v[0] + v[1];
 #else
 #if KERNEL_WIDTH == 16
     float a8 __attribute__((vector_size(32))) =
@@ -208,11 +228,11 @@ INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums
     sums[1] = all[4];
     sums[2] = all[2];
     sums[3] = all[6];
-#elif KERNEL_WIDTH == 1
-    sums[0] = a[0];
-    sums[1] = b[0];
-    sums[2] = c[0];
-    sums[3] = d[0];
+#elif KERNEL_WIDTH <= 2
+    sums[0] = sum_lanes(a);
+    sums[1] = sum_lanes(b);
+    sums[2] = sum_lanes(c);
+    sums[3] = sum_lanes(d);
 #else
     Vector ab =
         __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);

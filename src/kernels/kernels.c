@@ -4,13 +4,16 @@
 
 #if defined(__x86_64__)
 extern const Kernels kernel_table_avx512_16, kernel_table_avx512_8, kernel_table_avx512_4,
-    kernel_table_avx512_1, kernel_table_avx2_8, kernel_table_avx2_4, kernel_table_avx2_1,
-    kernel_table_sse_4, kernel_table_sse_1;
+    kernel_table_avx512_2, kernel_table_avx512_1;
+extern const Kernels kernel_table_avx2_8, kernel_table_avx2_4, kernel_table_avx2_2,
+    kernel_table_avx2_1;
+extern const Kernels kernel_table_sse_4, kernel_table_sse_2, kernel_table_sse_1;
 
 /* Best instruction set first, and widest vectors first. */
 static const Kernels *const tables[] = {&kernel_table_avx512_16, &kernel_table_avx512_8,
-    &kernel_table_avx512_4, &kernel_table_avx512_1, &kernel_table_avx2_8, &kernel_table_avx2_4,
-    &kernel_table_avx2_1, &kernel_table_sse_4, &kernel_table_sse_1};
+    &kernel_table_avx512_4, &kernel_table_avx512_2, &kernel_table_avx512_1, &kernel_table_avx2_8,
+    &kernel_table_avx2_4, &kernel_table_avx2_2, &kernel_table_avx2_1, &kernel_table_sse_4,
+    &kernel_table_sse_2, &kernel_table_sse_1};
 static const char *const names[] = {"avx512", "avx2", "sse", NULL};
 
 static int cpu_runs(const char *isa) {
@@ -23,9 +26,10 @@ static int cpu_runs(const char *isa) {
     return strcmp(isa, "sse") == 0;
 }
 #else
-extern const Kernels kernel_table_neon_4, kernel_table_neon_1;
+extern const Kernels kernel_table_neon_4, kernel_table_neon_2, kernel_table_neon_1;
 
-static const Kernels *const tables[] = {&kernel_table_neon_4, &kernel_table_neon_1};
+static const Kernels *const tables[] = {
+    &kernel_table_neon_4, &kernel_table_neon_2, &kernel_table_neon_1};
 static const char *const names[] = {"neon", NULL};
 
 static int cpu_runs(const char *isa) {

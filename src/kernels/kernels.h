@@ -108,7 +108,7 @@ enum { KERNEL_PEAK_CHAINS = 16 };
 
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
-    int width;       /* floats in a vector: 16, 8, 4 or 1; divides lanes */
+    int width;       /* floats in a vector: 16, 8, 4, 2 or 1; divides lanes */
     int widest;      /* floats in the instruction set's widest vector */
 
     /* ---- linear.c, linear_gradient.c, linear_narrow.c: y = W x + b, Wᵀ dy, dy xᵀ ---- */

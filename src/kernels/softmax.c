@@ -38,8 +38,7 @@ INLINE Sums widened(Vector v) {
 INLINE Vector narrowed(Sums sums) {
     float item[WIDTH];
     for (int h = 0; h < 2; h++)
-        *(HalfVectorInMemory *)(item + h * HALF) =
-            __builtin_convertvector(sums.half[h], HalfVector);
+        store_half(item + h * HALF, __builtin_convertvector(sums.half[h], HalfVector));
     return load(item);
 }
 
