@@ -3,8 +3,8 @@
 #include "src/status.h"
 
 int batch_lanes(int microbatch) {
-    if (microbatch <= 4) return 4;
-    if (microbatch <= 8) return 8;
+    for (int lanes = 1; lanes <= 8; lanes *= 2)
+        if (microbatch <= lanes) return lanes;
     return (microbatch + 15) / 16 * 16;
 }
 

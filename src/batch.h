@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /* Equal on all ranks but for the local_ fields. A microbatch of S samples is stored with `lanes`
- * lanes, S rounded up to 4, 8 or a multiple of 16; the lanes beyond its samples are zero in the
- * input, carry no loss and no gradient and count in no statistic. */
+ * lanes, S rounded up to 1, 2, 4, 8 or a multiple of 16; the lanes beyond its samples are zero in
+ * the input, carry no loss and no gradient and count in no statistic. */
 typedef struct Batch {
     int64_t global_sample_count; /* samples of this batch; the last one of an epoch may be short */
     int64_t global_microbatch_count; /* M = ceil(samples / S) */

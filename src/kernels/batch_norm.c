@@ -3,18 +3,7 @@
  *
  * Sums are taken in double, lane by lane over the pixels, then over the valid lanes: values far
  * from zero keep their digits. */
-#include "src/kernels/kernel.h"
-
-enum { CHAINS = 4 }; /* sums of a lane, each over every fourth pixel: no addition waits */
-
-INLINE DoubleVector sum_chains(const DoubleVector *sum) {
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-INLINE DoubleVector power_of(const float *x, DoubleVector middle, int power) {
-    DoubleVector centered = load_doubles(x) - middle;
-    return power == 2 ? centered * centered : centered;
-}
+#include "src/kernels/batch_norm.h"
 
 /* Sum over the pixels of (x - center)^power, power 1 or 2, of the HALF lanes at x. */
 INLINE DoubleVector sum_powers(const float *x, int pixels, int lanes, double center, int power) {
@@ -59,28 +48,12 @@ void KERNEL(norm_moments)(const float *x, int pixels, int lanes, int valid, int 
         moments(x, pixels, lanes, valid, begin, end, mean, m2);
 }
 
-/* One channel's row of a KernelNorm. */
-typedef struct Channel {
-    Vector high, low, scale, shift;
-} Channel;
-
-INLINE Channel channel_of(KernelNorm norm, int c) {
-    return (Channel){.high = broadcast(norm.mean_high[c]),
-        .low = broadcast(norm.mean_low[c]),
-        .scale = broadcast(norm.scale[c]),
-        .shift = broadcast(norm.shift[c])};
-}
-
-INLINE Vector centered(const float *x, Channel channel) {
-    return load(x) - channel.high - channel.low;
-}
-
 INLINE void normalize(const float *x, const float *addend, float *y, KernelNorm norm,
     int has_addend, int rectifies, size_t floats, int begin, int end) {
     for (int c = begin; c < end; c++) {
         Channel channel = channel_of(norm, c);
         for (size_t i = c * floats; i < (c + 1) * floats; i += WIDTH) {
-            Vector z = centered(x + i, channel) * channel.scale + channel.shift;
+            Vector z = centered(load(x + i), channel) * channel.scale + channel.shift;
             if (has_addend) z += load(addend + i);
             store(y + i, rectifies ? rectified(z) : z);
         }
@@ -98,36 +71,6 @@ void KERNEL(norm_forward)(const float *x, const float *addend, float *y, KernelN
         normalize(x, addend, y, norm, 0, 1, floats, begin, end);
     else
         normalize(x, addend, y, norm, 0, 0, floats, begin, end);
-}
-
-/* Half vectors of a channel's row: what decides whether a relu passes dy. */
-typedef struct HalfChannel {
-    HalfVector high, low, scale, shift;
-    DoubleVector mean;
-} HalfChannel;
-
-INLINE HalfVector broadcast_half(float value) {
-    return (HalfVector){REPEAT_HALF(value)};
-}
-
-INLINE HalfChannel half_channel_of(KernelNorm norm, int c) {
-    return (HalfChannel){.high = broadcast_half(norm.mean_high[c]),
-        .low = broadcast_half(norm.mean_low[c]),
-        .scale = broadcast_half(norm.scale[c]),
-        .shift = broadcast_half(norm.shift[c]),
-        .mean = broadcast_double((double)norm.mean_high[c] + (double)norm.mean_low[c])};
-}
-
-/* dy, or 0 where the relu behind did not pass x: the very z of the forward pass is not positive. */
-INLINE DoubleVector passed(
-    const float *dy, const float *x, const HalfChannel *channel, int rectifies) {
-    HalfVector gradient = load_half(dy);
-    if (rectifies) {
-        HalfVector z = (load_half(x) - channel->high - channel->low) * channel->scale;
-        z += channel->shift;
-        gradient = (HalfVector)((HalfVectorInt)gradient & (z > broadcast_half(0.0f)));
-    }
-    return __builtin_convertvector(gradient, DoubleVector);
 }
 
 /* The sums of dy and dy * (x - mean) over the pixels of the HALF lanes. */
@@ -194,7 +137,7 @@ INLINE void gradient_of_input(const float *dy, const float *x, float *dx, Kernel
         for (int p = 0; p < pixels; p++) {
             for (int lane = 0; lane < lanes; lane += WIDTH) {
                 size_t i = ((size_t)c * pixels + p) * lanes + lane;
-                Vector from_mean = centered(x + i, channel), gradient = load(dy + i);
+                Vector from_mean = centered(load(x + i), channel), gradient = load(dy + i);
                 if (rectifies) {
                     Vector z = from_mean * channel.scale + channel.shift;
                     gradient = (Vector)((VectorInt)gradient & (z > broadcast(0.0f)));

@@ -82,49 +82,70 @@ int KERNEL(all_finite)(const float *x, size_t n) {
     return bad == 0;
 }
 
-/* Features [begin, end) of the four lanes from `lane` on, all valid. */
-INLINE void load_four_lanes(
-    const uint8_t *const *samples, const float *table, int begin, int end, size_t lanes, float *x) {
-    const uint8_t *from[] = {samples[0], samples[1], samples[2], samples[3]};
+/* Feature f of `count` lanes, whose bytes are the lowest of `word` but `shift` bits. */
+INLINE void store_looked_up(
+    const uint32_t *word, int shift, const float *table, const int count, float *x) {
+    float value[LANES_AT_ONCE];
+    UNROLL
+    for (int s = 0; s < count; s++) value[s] = table[word[s] >> shift & 255];
+    memcpy(x, value, count * sizeof *x);
+}
+
+/* Features [begin, end) of `count` lanes, all valid; four bytes of a sample at a time. */
+INLINE void load_valid_lanes(const uint8_t *const *samples, const float *table, int begin, int end,
+    size_t lanes, const int count, float *x) {
+    const uint8_t *from[LANES_AT_ONCE];
+    uint32_t word[LANES_AT_ONCE];
+    UNROLL
+    for (int s = 0; s < count; s++) from[s] = samples[s];
     int f = begin;
     for (; f + 4 <= end; f += 4) {
-        uint32_t word[LANES_AT_ONCE]; /* four features of a lane, the lowest byte first */
         UNROLL
-        for (int s = 0; s < LANES_AT_ONCE; s++) memcpy(&word[s], from[s] + f, sizeof word[s]);
+        for (int s = 0; s < count; s++) memcpy(&word[s], from[s] + f, sizeof word[s]);
         UNROLL
-        for (int i = 0; i < 4; i++) {
-            int shift = 8 * i;
-            Four v = {table[word[0] >> shift & 255], table[word[1] >> shift & 255],
-                table[word[2] >> shift & 255], table[word[3] >> shift & 255]};
-            *(FourInMemory *)(x + (f + i) * lanes) = v;
-        }
+        for (int i = 0; i < 4; i++) store_looked_up(word, 8 * i, table, count, x + (f + i) * lanes);
     }
     for (; f < end; f++) {
-        Four v = {table[from[0][f]], table[from[1][f]], table[from[2][f]], table[from[3][f]]};
-        *(FourInMemory *)(x + f * lanes) = v;
+        UNROLL
+        for (int s = 0; s < count; s++) word[s] = from[s][f];
+        store_looked_up(word, 0, table, count, x + f * lanes);
     }
 }
 
-/* The same where only `valid` < 4 of them hold samples. */
+/* The same where only `valid` < count of them hold samples. */
 static void load_last_lanes(const uint8_t *const *samples, const float *table, int begin, int end,
-    size_t lanes, int valid, float *x) {
+    size_t lanes, int count, int valid, float *x) {
     for (int f = begin; f < end; f++) {
-        for (int s = 0; s < LANES_AT_ONCE; s++)
-            x[f * lanes + s] = s < valid ? table[samples[s][f]] : 0.0f;
+        for (int s = 0; s < count; s++) x[f * lanes + s] = s < valid ? table[samples[s][f]] : 0.0f;
     }
 }
 
 void KERNEL(load_bytes)(const uint8_t *const *samples, const float (*table)[256],
     int channel_pixels, int features, int lanes, int valid, float *x) {
+    int count = lanes < LANES_AT_ONCE ? lanes : LANES_AT_ONCE;
     for (int begin = 0, channel = 0; begin < features; begin += channel_pixels, channel++) {
         int end = begin + channel_pixels < features ? begin + channel_pixels : features;
-        for (int lane = 0; lane < lanes; lane += LANES_AT_ONCE) {
-            if (lane + LANES_AT_ONCE <= valid)
-                load_four_lanes(samples + lane, table[channel], begin, end, lanes, x + lane);
-            else
+        for (int lane = 0; lane < lanes; lane += count) {
+            if (lane + count > valid)
                 load_last_lanes(samples + (lane < valid ? lane : 0), table[channel], begin, end,
-                    lanes, valid - lane, x + lane);
+                    lanes, count, valid - lane, x + lane);
+            else if (count == LANES_AT_ONCE)
+                load_valid_lanes(
+                    samples + lane, table[channel], begin, end, lanes, LANES_AT_ONCE, x + lane);
+            else if (count == 2)
+                load_valid_lanes(samples, table[channel], begin, end, 2, 2, x);
+            else
+                load_valid_lanes(samples, table[channel], begin, end, 1, 1, x);
         }
+    }
+}
+
+/* Features [begin, end) of fewer lanes. */
+INLINE void load_few_float_lanes(const float *const *samples, float mean, float std, int begin,
+    int end, const int lanes, int valid, float *x) {
+    for (int s = 0; s < lanes; s++) {
+        for (int f = begin; f < end; f++)
+            x[f * lanes + s] = s < valid ? (samples[s][f] - mean) / std : 0.0f;
     }
 }
 
@@ -146,7 +167,11 @@ void KERNEL(load_floats)(const float *const *samples, const float *mean, const f
     int channel_pixels, int features, int lanes, int valid, float *x) {
     for (int begin = 0, channel = 0; begin < features; begin += channel_pixels, channel++) {
         int end = begin + channel_pixels < features ? begin + channel_pixels : features;
-        for (int lane = 0; lane < lanes; lane += LANES_AT_ONCE) {
+        if (lanes == 1)
+            load_few_float_lanes(samples, mean[channel], std[channel], begin, end, 1, valid, x);
+        if (lanes == 2)
+            load_few_float_lanes(samples, mean[channel], std[channel], begin, end, 2, valid, x);
+        for (int lane = 0; lane + LANES_AT_ONCE <= lanes; lane += LANES_AT_ONCE) {
             int here = valid - lane < LANES_AT_ONCE ? valid - lane : LANES_AT_ONCE;
             if (here > 0)
                 load_float_lanes(

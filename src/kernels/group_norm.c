@@ -26,12 +26,8 @@ INLINE DoubleVector sum_powers(
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-INLINE void store_half(float *p, DoubleVector v) {
-    *(HalfVectorInMemory *)p = __builtin_convertvector(v, HalfVector);
-}
-
 INLINE DoubleVector inverse_roots(DoubleVector v) {
-    DoubleVector result;
+    DoubleVector result = {0};
     for (int i = 0; i < HALF; i++) result[i] = 1.0 / __builtin_sqrt(v[i]);
     return result;
 }
@@ -47,9 +43,11 @@ INLINE void take_statistics(const float *x, const KernelGroupNorm *norm, int gro
         DoubleVector m2 = sum_powers(x + lane, norm->rows, norm->lanes, mean, 2);
         DoubleVector inverse = inverse_roots(m2 * share + norm->eps);
         HalfVector rounded_mean = __builtin_convertvector(mean, HalfVector);
-        store_half(high + lane, mean);
-        store_half(low + lane, mean - __builtin_convertvector(rounded_mean, DoubleVector));
-        store_half(inverse_std + lane, keep_valid_doubles(inverse, lane, norm->valid));
+        store_half(high + lane, rounded_mean);
+        mean -= __builtin_convertvector(rounded_mean, DoubleVector);
+        store_half(low + lane, __builtin_convertvector(mean, HalfVector));
+        inverse = keep_valid_doubles(inverse, lane, norm->valid);
+        store_half(inverse_std + lane, __builtin_convertvector(inverse, HalfVector));
     }
 }
 

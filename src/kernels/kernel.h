@@ -1,7 +1,8 @@
 /* kernel.h - what the kernel files share: the vector type of this compilation and its helpers.
  *
  * KERNEL_ISA, KERNEL_WIDTH and KERNEL_WIDEST come from the build. A vector is as wide as a
- * register, never wider: the compiler would keep a wider one in memory. */
+ * register, never wider: the compiler would keep a wider one in memory. One of 1 or 2 floats has
+ * the register of four, whose others are never stored nor added up. */
 #ifndef SRC_KERNELS_KERNEL_H
 #define SRC_KERNELS_KERNEL_H
 
@@ -12,7 +13,15 @@
 /* The symbol of this compilation's `name`. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_ISA, KERNEL_WIDTH)
 
+/* Items of a vector in its register, and of half a vector. */
+#if KERNEL_WIDTH >= 4
+#define KERNEL_ITEMS KERNEL_WIDTH
 enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH / 2 };
+#else
+#define KERNEL_ITEMS 4
+enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH }; /* whose doubles fit a register */
+#endif
+#define KERNEL_HALF_ITEMS (KERNEL_ITEMS / 2)
 
 /* Registers for a tile's sums: 24 of 32, or 12 of 16; the rest hold operands. */
 #if defined(__AVX512VL__) || defined(__aarch64__)
@@ -32,19 +41,19 @@ enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-typedef float Vector __attribute__((vector_size(KERNEL_WIDTH * 4)));
-typedef int32_t VectorInt __attribute__((vector_size(KERNEL_WIDTH * 4)));
-typedef float HalfVector __attribute__((vector_size(KERNEL_WIDTH * 2)));
-typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_WIDTH * 2)));
-typedef double DoubleVector __attribute__((vector_size(KERNEL_WIDTH * 4))); /* HALF of them */
-typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_WIDTH * 4)));
+typedef float Vector __attribute__((vector_size(KERNEL_ITEMS * 4)));
+typedef int32_t VectorInt __attribute__((vector_size(KERNEL_ITEMS * 4)));
+typedef float HalfVector __attribute__((vector_size(KERNEL_HALF_ITEMS * 4)));
+typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_HALF_ITEMS * 4)));
+typedef double DoubleVector __attribute__((vector_size(KERNEL_HALF_ITEMS * 8))); /* HALF of them */
+typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_HALF_ITEMS * 8)));
 
 /* The same in memory, at any address. */
-typedef float VectorInMemory __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
+typedef float VectorInMemory __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
 typedef int32_t VectorIntInMemory
-    __attribute__((vector_size(KERNEL_WIDTH * 4), aligned(4), may_alias));
+    __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
 typedef float HalfVectorInMemory
-    __attribute__((vector_size(KERNEL_WIDTH * 2), aligned(4), may_alias));
+    __attribute__((vector_size(KERNEL_HALF_ITEMS * 4), aligned(4), may_alias));
 
 #if KERNEL_WIDTH == 16
 #define REPEAT(v) v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v
@@ -63,12 +72,28 @@ typedef float HalfVectorInMemory
 #define COUNT_UP_HALF 0, 1
 #endif
 
+#if KERNEL_WIDTH == 2
+typedef double Pair __attribute__((aligned(4), may_alias)); /* two floats */
+#endif
+
 INLINE Vector load(const float *p) {
+#if KERNEL_WIDTH == 1
+    return (Vector){*p};
+#elif KERNEL_WIDTH == 2
+    return (Vector)(DoubleVector){*(const Pair *)p};
+#else
     return *(const VectorInMemory *)p;
+#endif
 }
 
 INLINE void store(float *p, Vector v) {
+#if KERNEL_WIDTH == 1
+    *p = v[0];
+#elif KERNEL_WIDTH == 2
+    *(Pair *)p = ((DoubleVector)v)[0];
+#else
     *(VectorInMemory *)p = v;
+#endif
 }
 
 /* The first `count` < WIDTH floats at p, then zeros; nothing beyond is read. Left whole, the loop
@@ -106,7 +131,19 @@ INLINE Vector rounded(Vector v) {
 }
 
 INLINE HalfVector load_half(const float *p) {
+#if KERNEL_WIDTH == 1
+    return (HalfVector){*p};
+#else
     return *(const HalfVectorInMemory *)p;
+#endif
+}
+
+INLINE void store_half(float *p, HalfVector v) {
+#if KERNEL_WIDTH == 1
+    *p = v[0];
+#else
+    *(HalfVectorInMemory *)p = v;
+#endif
 }
 
 INLINE DoubleVector load_doubles(const float *p) {
@@ -137,6 +174,11 @@ INLINE DoubleVector keep_valid_doubles(DoubleVector v, int lane, int valid) {
 
 /* The lanes' sum, halves onto halves. */
 INLINE float sum_lanes(Vector v) {
+#if KERNEL_WIDTH == 1
+    return v[0];
+#elif KERNEL_WIDTH == 2
+    return v[0] + v[1];
+#else
 #if KERNEL_WIDTH == 16
     float a8 __attribute__((vector_size(32))) =
         __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
@@ -151,6 +193,7 @@ INLINE float sum_lanes(Vector v) {
     Vector a4 = v;
 #endif
     return (a4[0] + a4[2]) + (a4[1] + a4[3]);
+#endif
 }
 
 /* sum_lanes of four vectors at once. */
@@ -185,6 +228,11 @@ INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums
     sums[1] = all[4];
     sums[2] = all[2];
     sums[3] = all[6];
+#elif KERNEL_WIDTH <= 2
+    sums[0] = sum_lanes(a);
+    sums[1] = sum_lanes(b);
+    sums[2] = sum_lanes(c);
+    sums[3] = sum_lanes(d);
 #else
     Vector ab =
         __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
@@ -197,6 +245,9 @@ INLINE void sum_lanes_of_four(Vector a, Vector b, Vector c, Vector d, float sums
 }
 
 INLINE double sum_double_lanes(DoubleVector v) {
+#if KERNEL_WIDTH == 1
+    return v[0];
+#else
 #if KERNEL_WIDTH == 16
     double a4 __attribute__((vector_size(32))) =
         __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
@@ -210,17 +261,13 @@ INLINE double sum_double_lanes(DoubleVector v) {
     DoubleVector a2 = v;
 #endif
     return a2[0] + a2[1];
+#endif
 }
 
 /* The entries of the table whose vectors divide the lanes, one declaration each... */
 #define KERNEL_LANES_LIST(ENTRY)                                                                   \
     ENTRY(linear_forward)                                                                          \
     ENTRY(linear_input_gradient)                                                                   \
-    ENTRY(row_sums)                                                                                \
-    ENTRY(norm_moments)                                                                            \
-    ENTRY(norm_forward)                                                                            \
-    ENTRY(norm_sums)                                                                               \
-    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(conv)                                                                                    \
     ENTRY(conv_pack)                                                                               \
     ENTRY(conv_weight_gradient)                                                                    \
@@ -236,6 +283,10 @@ INLINE double sum_double_lanes(DoubleVector v) {
 /* ... those with a second function, `name`_narrow, for lanes fewer than the widest vector's floats:
  * 1, 2, 4 or 8. Both use the widest vectors: KERNEL_WIDEST comes from the build... */
 #define KERNEL_NARROW_LIST(ENTRY)                                                                  \
+    ENTRY(norm_moments)                                                                            \
+    ENTRY(norm_forward)                                                                            \
+    ENTRY(norm_sums)                                                                               \
+    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(dropout_draw)                                                                            \
     ENTRY(multiply_rows)
 
@@ -244,6 +295,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(transpose)                                                                               \
+    ENTRY(row_sums)                                                                                \
     ENTRY(linear_forward_narrow)                                                                   \
     ENTRY(linear_input_gradient_narrow)                                                            \
     ENTRY(leaky_relu_forward)                                                                      \

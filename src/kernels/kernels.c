@@ -4,11 +4,16 @@
 
 #if defined(__x86_64__)
 extern const Kernels kernel_table_avx512_16, kernel_table_avx512_8, kernel_table_avx512_4,
-    kernel_table_avx2_8, kernel_table_avx2_4, kernel_table_sse_4;
+    kernel_table_avx512_2, kernel_table_avx512_1;
+extern const Kernels kernel_table_avx2_8, kernel_table_avx2_4, kernel_table_avx2_2,
+    kernel_table_avx2_1;
+extern const Kernels kernel_table_sse_4, kernel_table_sse_2, kernel_table_sse_1;
 
 /* Best instruction set first, and widest vectors first. */
 static const Kernels *const tables[] = {&kernel_table_avx512_16, &kernel_table_avx512_8,
-    &kernel_table_avx512_4, &kernel_table_avx2_8, &kernel_table_avx2_4, &kernel_table_sse_4};
+    &kernel_table_avx512_4, &kernel_table_avx512_2, &kernel_table_avx512_1, &kernel_table_avx2_8,
+    &kernel_table_avx2_4, &kernel_table_avx2_2, &kernel_table_avx2_1, &kernel_table_sse_4,
+    &kernel_table_sse_2, &kernel_table_sse_1};
 static const char *const names[] = {"avx512", "avx2", "sse", NULL};
 
 static int cpu_runs(const char *isa) {
@@ -21,9 +26,10 @@ static int cpu_runs(const char *isa) {
     return strcmp(isa, "sse") == 0;
 }
 #else
-extern const Kernels kernel_table_neon_4;
+extern const Kernels kernel_table_neon_4, kernel_table_neon_2, kernel_table_neon_1;
 
-static const Kernels *const tables[] = {&kernel_table_neon_4};
+static const Kernels *const tables[] = {
+    &kernel_table_neon_4, &kernel_table_neon_2, &kernel_table_neon_1};
 static const char *const names[] = {"neon", NULL};
 
 static int cpu_runs(const char *isa) {
@@ -33,7 +39,7 @@ static int cpu_runs(const char *isa) {
 
 const Kernels *kernels_find(const char *isa, int lanes) {
     if (!isa || strcmp(isa, "auto") == 0) isa = kernels_best_isa();
-    if (lanes < 1 || !cpu_runs(isa)) return NULL;
+    if (lanes < 1 || (lanes > 2 && lanes % 4 != 0) || !cpu_runs(isa)) return NULL;
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         if (strcmp(tables[i]->isa, isa) == 0 && lanes % tables[i]->width == 0) return tables[i];
     }

@@ -6,8 +6,9 @@
  * bits.
  *
  * Layout: x [count][features][lanes], the lanes innermost, one microbatch `stride` floats after the
- * other; lanes is 4, 8 or a multiple of 16, and data is aligned to min(lanes, 16) floats at least.
- * `valid` <= lanes is the number of lanes that hold samples; the others contribute nothing. */
+ * other; lanes is 1, 2, 4, 8 or a multiple of 16, and data is aligned to min(lanes, 16) floats at
+ * least. `valid` <= lanes is the number of lanes that hold samples; the others contribute nothing.
+ */
 #ifndef SRC_KERNELS_KERNELS_H
 #define SRC_KERNELS_KERNELS_H
 
@@ -107,7 +108,7 @@ enum { KERNEL_PEAK_CHAINS = 16 };
 
 typedef struct Kernels {
     const char *isa; /* "avx512", "avx2", "sse" or "neon" */
-    int width;       /* floats in a vector: 16, 8 or 4; divides lanes */
+    int width;       /* floats in a vector: 16, 8, 4, 2 or 1; divides lanes */
     int widest;      /* floats in the instruction set's widest vector */
 
     /* ---- linear.c, linear_gradient.c, linear_narrow.c: y = W x + b, Wᵀ dy, dy xᵀ ---- */
@@ -135,13 +136,16 @@ typedef struct Kernels {
     void (*linear_weight_gradient)(KernelInput dy, KernelInput xt, size_t xt_row, float *dweight,
         int in, int out, int lanes, int count, int row_begin, int row_end);
 
-    /* sums [r] = sum over the `count` microbatches, along the tree, of (sum over s of x [r][s]), in
-     * a fixed order, for rows [row_begin, row_end): a bias's gradient. */
-    void (*row_sums)(KernelInput x, float *sums, int lanes, int count, int row_begin, int row_end);
-
     /* xt [s][r] = x [r][s] for one microbatch; xt rows are xt_row >= rows floats apart, xt_row is a
      * multiple of 16, and what lies between is set to zero. */
     void (*transpose)(const float *x, float *xt, size_t xt_row, int rows, int lanes);
+
+    /* ---- row_sums.c ---- */
+
+    /* sums [r] = sum over the `count` microbatches, along the tree, of the sum of the row x [r],
+     * any number of floats, in an order that depends on that number alone; for rows [row_begin,
+     * row_end): a bias's gradient. */
+    void (*row_sums)(KernelInput x, float *sums, int floats, int count, int row_begin, int row_end);
 
     /* ---- batch_norm.c: one microbatch x [channels][pixels][lanes], channels [begin, end) ---- */
 
@@ -322,7 +326,7 @@ typedef struct Kernels {
  * CPU has. NULL if the name is unknown or this CPU cannot run it. */
 const Kernels *kernels_find(const char *isa, int lanes);
 
-/* Local. The kernels for rows of `floats` floats, at least 4: like `kernels`, but with the widest
+/* Local. The kernels for rows of `floats` floats, at least 1: like `kernels`, but with the widest
  * vectors not longer than a row. */
 const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats);
 

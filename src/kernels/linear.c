@@ -185,26 +185,3 @@ void KERNEL(linear_input_gradient)(const float *weight, KernelInput dy, KernelOu
         .row_end = row_end};
     product(&call, count);
 }
-
-/* ---- sums over lanes ---- */
-
-static float sum_row(const float *x, int lanes) {
-    Vector sum = load(x);
-    for (int s = WIDTH; s < lanes; s += WIDTH) sum += load(x + s);
-    return sum_lanes(sum);
-}
-
-void KERNEL(row_sums)(
-    KernelInput x, float *sums, int lanes, int count, int row_begin, int row_end) {
-    float parked[PARKED_MAX];
-    for (int row = row_begin; row < row_end; row++) {
-        int depth = 0;
-        for (int m = 0; m < count; m++) {
-            float sum = sum_row(x.data + m * x.stride + (size_t)row * lanes, lanes);
-            int merges = m + 1 < count ? __builtin_ctz(m + 1) : depth;
-            for (int merge = 0; merge < merges; merge++) sum = parked[--depth] + sum;
-            parked[depth++] = sum;
-        }
-        sums[row] = parked[0];
-    }
-}

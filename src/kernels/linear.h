@@ -43,6 +43,8 @@ INLINE int next_vectors(int vectors_left) {
 
 /* ---- vectors of fours ---- */
 
+#if KERNEL_WIDTH >= 4
+
 typedef float Four __attribute__((vector_size(16)));
 typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -77,6 +79,7 @@ INLINE Vector load_fours(const float *x, size_t lanes) {
 #define FOURS(x, y, a, b, c, d)                                                                    \
     __builtin_shufflevector(x, y, a, b, 16 + c, 16 + d, 4 + a, 4 + b, 20 + c, 20 + d, 8 + a,       \
         8 + b, 24 + c, 24 + d, 12 + a, 12 + b, 28 + c, 28 + d)
+#endif
 #endif
 
 #endif

@@ -1,6 +1,7 @@
 /* linear_gradient.c - the gradient of a weight matrix, and the transposition of x that it wants.
  * Its vectors run along the rows of the matrix, so they are the widest whatever the lanes. */
 #include "src/kernels/linear.h"
+#include "src/kernels/narrow.h"
 
 /* ---- dweight [o][i] = sum over the tree of leaves of (sum over s of dy [o][s] * xt [s][i]) ----
  */
@@ -159,10 +160,22 @@ INLINE void transpose_block(const float *x, float *xt, size_t xt_row, size_t lan
     store(xt + 3 * xt_row, FOURS(high01, high23, 1, 3, 1, 3));
 }
 
+/* WIDTH rows of one or two lanes. */
+INLINE void transpose_few(const float *x, float *xt, size_t xt_row, int lanes) {
+    if (lanes == 1) {
+        store(xt, load(x));
+        return;
+    }
+    Vector a = load(x), b = load(x + WIDTH);
+    store(xt, unzipped(1, a, b, 0));
+    store(xt + xt_row, unzipped(1, a, b, 1));
+}
+
 void KERNEL(transpose)(const float *x, float *xt, size_t xt_row, int rows, int lanes) {
     int whole = rows / WIDTH * WIDTH;
     for (int r = 0; r < whole; r += WIDTH) {
-        for (int s = 0; s < lanes; s += 4)
+        if (lanes < 4) transpose_few(x + (size_t)r * lanes, xt + r, xt_row, lanes);
+        for (int s = 0; s + 4 <= lanes; s += 4)
             transpose_block(x + (size_t)r * lanes + s, xt + s * xt_row + r, xt_row, lanes);
     }
     for (int s = 0; s < lanes; s++) {

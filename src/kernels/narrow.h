@@ -53,6 +53,21 @@ INLINE Vector zipped(const int lanes, Vector a, Vector b, const int is_upper) {
     return is_upper ? SHUFFLED(a, b, lanes, UPPER_ITEM) : SHUFFLED(a, b, lanes, LOWER_ITEM);
 }
 
+/* Where item i of the result comes from: every second piece of a and then b. */
+#define EVEN_ITEM(i, lanes) ((i) / (lanes)*2 * (lanes) + (i) % (lanes))
+#define ODD_ITEM(i, lanes) (EVEN_ITEM(i, lanes) + (lanes))
+
+/* The pieces number 0, 2, 4, ... of a and then b, or 1, 3, 5, ... */
+INLINE Vector unzipped(const int lanes, Vector a, Vector b, const int is_odd) {
+    return is_odd ? SHUFFLED(a, b, lanes, ODD_ITEM) : SHUFFLED(a, b, lanes, EVEN_ITEM);
+}
+
+/* What is at p [at], as far as it is below p [n], then zeros. */
+INLINE Vector load_up_to(const float *p, size_t at, size_t n) {
+    if (at + WIDTH <= n) return load(p + at);
+    return at < n ? load_part(p + at, (int)(n - at)) : broadcast(0.0f);
+}
+
 /* v at p [at], as far as it is below p [n]. */
 INLINE void store_up_to(float *p, size_t at, size_t n, Vector v) {
     if (at + WIDTH <= n)
@@ -66,6 +81,18 @@ INLINE Vector load_repeated(const float *p, int lanes) {
     float item[WIDTH];
     for (int i = 0; i < WIDTH; i++) item[i] = p[i & (lanes - 1)];
     return load(item);
+}
+
+/* Every item of v `lanes` times, one after the other: vector k of the `lanes` that they fill. */
+INLINE Vector spread(const int lanes, Vector v, const int k) {
+    UNROLL
+    for (int bit = lanes / 2; bit > 0; bit /= 2) v = zipped(1, v, v, (k & bit) != 0);
+    return v;
+}
+
+/* Whether rows of `floats` floats are pieces of half a vector. */
+INLINE int is_piece(size_t floats) {
+    return floats < WIDTH && WIDTH % floats == 0;
 }
 
 /* The number of the piece that an item belongs to. */

@@ -1,16 +1,14 @@
 /* pool.c - largest and mean values of windows, and their gradients, for channels [begin, end) of
  * one microbatch x [channels][height][width][lanes].
  *
- * Windows that are tiles of 2 x 2 pixels need no look at the tables: one pass over contiguous rows.
+ * Windows that are tiles of 2 x 2 pixels need no look at the tables: one pass over contiguous rows,
+ * that of pool_narrow.c for fewer lanes than the widest vector has floats.
  * Gradients of windows that may overlap are added one window after the other, in scan order. */
-#include "src/kernels/vector_math.h"
+#include "src/kernels/pool.h"
 
-INLINE size_t input_floats(const KernelPool *pool) {
-    return (size_t)pool->height * pool->width * pool->lanes;
-}
-
-INLINE size_t output_floats(const KernelPool *pool) {
-    return (size_t)pool->out_height * pool->out_width * pool->lanes;
+/* Whether the tiles are pool_narrow.c's. */
+INLINE int is_narrow(const KernelPool *pool) {
+    return WIDTH < KERNEL_WIDEST && pool->is_tiled;
 }
 
 INLINE void set_zero(float *x, size_t n) {
@@ -18,16 +16,6 @@ INLINE void set_zero(float *x, size_t n) {
 }
 
 /* ---- largest value ---- */
-
-/* Whether v takes the place of `best`, which came before it: PyTorch's rule. */
-INLINE VectorInt is_better(Vector v, Vector best) {
-    return (v > best) | (v != v);
-}
-
-/* The pixels of one tile, at `lane`. */
-typedef struct Tile {
-    Vector v[4];
-} Tile;
 
 INLINE Tile load_tile(const float *upper, const float *lower, int lanes, int lane) {
     return (Tile){{load(upper + lane), load(upper + lanes + lane), load(lower + lane),
@@ -42,35 +30,10 @@ INLINE void tiles_forward(const float *x, float *y, const KernelPool *pool, int 
         for (int ow = 0; ow < pool->out_width; ow++, upper += 2 * lanes, y += lanes) {
             for (int lane = 0; lane < lanes; lane += WIDTH) {
                 Tile tile = load_tile(upper, upper + row, lanes, lane);
-                Vector best = tile.v[0];
-                UNROLL
-                for (int k = 1; k < 4; k++)
-                    best = choose(is_better(tile.v[k], best), tile.v[k], best);
-                store(y + lane, relu ? rectified(best) : best);
+                store(y + lane, tile_best(tile, relu));
             }
         }
     }
-}
-
-/* The gradient of one tile's pixels, from that of its largest. */
-INLINE Tile tile_gradient(Tile x, Vector dy, int relu) {
-    Tile dx;
-    Vector best = x.v[0];
-    VectorInt wins[4];
-    UNROLL
-    for (int k = 1; k < 4; k++) {
-        wins[k] = is_better(x.v[k], best);
-        best = choose(wins[k], x.v[k], best);
-    }
-    VectorInt is_open = (VectorInt){0} == 0; /* not yet given to a later pixel */
-    if (relu) is_open = best > broadcast(0.0f);
-    UNROLL
-    for (int k = 3; k >= 1; k--) {
-        dx.v[k] = (Vector)((VectorInt)dy & wins[k] & is_open);
-        is_open &= ~wins[k];
-    }
-    dx.v[0] = (Vector)((VectorInt)dy & is_open);
-    return dx;
 }
 
 INLINE void tiles_backward(
@@ -153,6 +116,10 @@ INLINE void windows_backward(
 
 void KERNEL(max_pool_forward)(
     const float *x, float *y, const KernelPool *pool, int relu, int begin, int end) {
+    if (is_narrow(pool)) {
+        KERNEL_OF_WIDEST(max_tiles_forward)(x, y, pool, relu, begin, end);
+        return;
+    }
     for (int c = begin; c < end; c++) {
         const float *from = x + c * input_floats(pool);
         float *to = y + c * output_floats(pool);
@@ -165,6 +132,10 @@ void KERNEL(max_pool_forward)(
 
 void KERNEL(max_pool_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
     int relu, int begin, int end) {
+    if (is_narrow(pool)) {
+        KERNEL_OF_WIDEST(max_tiles_backward)(x, dy, dx, pool, relu, begin, end);
+        return;
+    }
     for (int c = begin; c < end; c++) {
         const float *from = x + c * input_floats(pool), *gradient = dy + c * output_floats(pool);
         float *to = dx + c * input_floats(pool);
@@ -217,7 +188,6 @@ INLINE void mean_backward(const float *dy, float *dx, const KernelPool *pool) {
     }
 }
 
-/* The same sums as above: two rows of two. */
 INLINE void tile_means_forward(const float *x, float *y, const KernelPool *pool) {
     int lanes = pool->lanes;
     size_t row = (size_t)pool->width * lanes;
@@ -226,8 +196,7 @@ INLINE void tile_means_forward(const float *x, float *y, const KernelPool *pool)
         for (int ow = 0; ow < pool->out_width; ow++, upper += 2 * lanes, y += lanes) {
             for (int lane = 0; lane < lanes; lane += WIDTH) {
                 Tile tile = load_tile(upper, upper + row, lanes, lane);
-                Vector sum = (tile.v[0] + tile.v[1]) + (tile.v[2] + tile.v[3]);
-                store(y + lane, sum * broadcast(0.25f));
+                store(y + lane, tile_mean(tile));
             }
         }
     }
@@ -255,6 +224,10 @@ INLINE void tile_means_backward(const float *dy, float *dx, const KernelPool *po
 
 void KERNEL(mean_pool_forward)(
     const float *x, float *y, const KernelPool *pool, int begin, int end) {
+    if (is_narrow(pool)) {
+        KERNEL_OF_WIDEST(mean_tiles_forward)(x, y, pool, begin, end);
+        return;
+    }
     for (int c = begin; c < end; c++) {
         const float *from = x + c * input_floats(pool);
         float *to = y + c * output_floats(pool);
@@ -267,6 +240,10 @@ void KERNEL(mean_pool_forward)(
 
 void KERNEL(mean_pool_backward)(
     const float *dy, float *dx, const KernelPool *pool, int begin, int end) {
+    if (is_narrow(pool)) {
+        KERNEL_OF_WIDEST(mean_tiles_backward)(dy, dx, pool, begin, end);
+        return;
+    }
     for (int c = begin; c < end; c++) {
         const float *gradient = dy + c * output_floats(pool);
         float *to = dx + c * input_floats(pool);

@@ -1,4 +1,4 @@
-/* vector_math.h - exp, tanh, erf and log of whole vectors, for kernel files.
+/* vector_math.h - exp, tanh and erf of whole vectors, for kernel files.
  *
  * Every sum below has one product, so a compiler that fuses it has no choice: a number gets the
  * same result in every lane, at every place and in every table of an instruction set. NaN gives
@@ -90,26 +90,6 @@ INLINE Vector vector_erf(Vector x) {
 INLINE Vector vector_sigmoid(Vector x) {
     Vector one = broadcast(1.0f);
     return one / (one + vector_exp(-x));
-}
-
-/* log of v >= 1, v = 2^n m, m near 1: n ln(2) + 2 artanh((m - 1) / (m + 1)) by its Taylor series.
- * Within 1e-15 relative to the larger of 1 and the result. */
-INLINE DoubleVector vector_log(DoubleVector v) {
-    DoubleMask bits = (DoubleMask)v, fraction = {REPEAT_HALF(0xfffffffffffff)};
-    DoubleMask half = {REPEAT_HALF(0x3ff6a09e667f3bcd)}; /* sqrt(2) */
-    DoubleMask one_bits = {REPEAT_HALF(0x3ff0000000000000)};
-    DoubleMask m = (bits & fraction) | one_bits;
-    DoubleMask is_above = m > half; /* compared as whole numbers: the order is the same */
-    m -= is_above & (DoubleMask){REPEAT_HALF(0x0010000000000000)};
-    DoubleMask n = ((bits >> 52) - 1023) - is_above;
-    DoubleVector one = broadcast_double(1.0), magic = broadcast_double(0x1.8p52);
-    DoubleVector s = ((DoubleVector)m - one) / ((DoubleVector)m + one), square = s * s;
-    DoubleVector sum = broadcast_double(1.0 / 21);
-    UNROLL
-    for (int k = 19; k >= 1; k -= 2) sum = sum * square + broadcast_double(1.0 / k);
-    DoubleVector exponent = (DoubleVector)(n + (DoubleMask)magic) - magic;
-    DoubleVector small = (DoubleVector)rounded((Vector)(sum * (s + s)));
-    return exponent * broadcast_double(0x1.62e42fefa39efp-1) + small + (v - v);
 }
 
 #endif

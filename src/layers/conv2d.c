@@ -43,11 +43,11 @@ static const Option options[] = {{"out", OPTION_INT, offsetof(Options, out), NUL
 
 typedef struct State {
     Conv2dSizes sizes;
-    int weight, bias;                /* tensors; bias -1 without one */
-    int packed;                      /* scratch: all weights in the kernels' order */
-    int halo;                        /* scratch: x or dy with zeros around, for each thread */
-    int sums;                        /* scratch: of conv_weight_gradient, for each thread */
-    int stack;                       /* scratch: [levels][weights] of the fold over microbatches */
+    int weight, bias; /* tensors; bias -1 without one */
+    int packed;       /* scratch: all weights in the kernels' order */
+    int halo;         /* scratch: x or dy with zeros around, for each thread */
+    int sums;  /* scratch for each thread: of conv_weight_gradient or winograd, or for results */
+    int stack; /* scratch: [levels][weights] of the fold over microbatches */
     size_t halo_floats, sums_floats; /* of one thread */
 } State;
 
@@ -135,8 +135,11 @@ static void add_scratch(Layer *self, State *state) {
         .out = sizes->out / sizes->groups,
         .tap_count = conv2d_taps(sizes)};
     size_t winograd = sizes->uses_winograd ? kernels_winograd_scratch(&conv, self->lanes) : 0;
+    size_t spread = 0;
+    if (self->lanes < LANES_OF_ANY_VECTOR) spread = conv2d_spread_floats_max(sizes, self->lanes);
     state->sums_floats = kernels_conv_scratch(&conv);
     if (winograd > state->sums_floats) state->sums_floats = winograd;
+    if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
     state->stack = layer_add_scratch(self, weights * (size_t)layer_fold_levels(self));
@@ -210,12 +213,13 @@ static void run_rows(void *context, int item, int thread) {
         const float *packed = all_packed + (size_t)g * group_floats(call);
         const float *bias = call->bias == NULL ? NULL : call->bias + g * conv->out;
         const float *x = image_of(call, m, g, thread);
-        float *y = results + (size_t)(g * conv->out) * conv->y_channel;
+        float *y = results + (size_t)(g * conv->out) * plan->steps.channel;
+        float *scratch = thread_sums(call, thread), *side_by_side = plan->spreads ? scratch : y;
         if (plan->uses_winograd)
-            plan->kernels->winograd(
-                conv, packed, bias, x, y, thread_sums(call, thread), plan->lanes, begin, end);
+            plan->kernels->winograd(conv, packed, bias, x, y, scratch, plan->lanes, begin, end);
         else
-            plan->kernels->conv(conv, packed, bias, x, y, plan->lanes, begin, end);
+            plan->kernels->conv(conv, packed, bias, x, side_by_side, plan->lanes, begin, end);
+        if (plan->spreads) conv2d_spread(plan, scratch, y, begin, end);
     }
 }
 
@@ -295,8 +299,7 @@ static void bias_gradient(const Call *call, int begin, int end) {
     const Conv2dSizes *sizes = &call->state->sizes;
     const Batch *batch = call->pass->batch;
     int floats = sizes->y_size[HEIGHT] * sizes->y_size[WIDTH] * batch->lanes;
-    const Kernels *kernels = kernels_find(call->pass->kernels->isa, floats);
-    kernels->row_sums(layer_input(call->dy, layer_node_begin(call->pass, call->node)),
+    call->pass->kernels->row_sums(layer_input(call->dy, layer_node_begin(call->pass, call->node)),
         layer_gradient(call->self, call->pass, call->state->bias, call->node), floats,
         (int)batch->nodes[call->node].count, begin, end);
 }

@@ -16,8 +16,10 @@ static int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-/* Surround the image with what the taps reach beyond it, left and right alone or on all sides. */
-static void add_halo(Conv2dPlan *plan, int all_sides) {
+/* Surround the image with what the taps reach beyond it, left and right alone or on all sides.
+ * `phases` is 1, or the column step: then the columns that one tap meets come to lie side by side.
+ */
+static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
     KernelConv *conv = &plan->conv;
     int top = 0, left = 0, bottom = 0, right = 0;
     for (int t = 0; t < conv->tap_count; t++) {
@@ -30,13 +32,16 @@ static void add_halo(Conv2dPlan *plan, int all_sides) {
         top = larger(top, -tap->row);
         bottom = larger(bottom, last_row - conv->height + 1);
     }
-    if (top + left + bottom + right == 0) return;
+    if (top + left + bottom + right == 0 && phases == 1) return;
+    int phase_width = (conv->width + left + right + phases - 1) / phases;
     conv->height += top + bottom;
-    conv->width += left + right;
-    plan->halo = (Conv2dHalo){top, left, conv->height, conv->width};
+    conv->width = phases * phase_width;
+    conv->column_step /= phases;
+    plan->halo = (Conv2dHalo){top, left, conv->height, conv->width, phases};
     for (int t = 0; t < conv->tap_count; t++) {
+        int column = plan->taps[t].column + left;
         plan->taps[t].row += top;
-        plan->taps[t].column += left;
+        plan->taps[t].column = column % phases * phase_width + column / phases;
     }
 }
 
@@ -51,47 +56,108 @@ size_t conv2d_halo_floats_max(const Conv2dSizes *sizes, int lanes) {
     size_t dy = (size_t)(sizes->out / sizes->groups) * (size_t)lanes;
     for (int d = 0; d < SIDES; d++) {
         int window = sizes->dilation[d] * (sizes->kernel[d] - 1) + 1;
-        x *= (size_t)(sizes->x_size[d] + 2 * sizes->padding[d]);
+        x *= (size_t)(sizes->x_size[d] + 2 * sizes->padding[d] + sizes->stride[d] - 1);
         dy *= (size_t)(sizes->y_size[d] + 2 * window + 2 * sizes->padding[d]);
     }
     return x > dy ? x : dy;
+}
+
+/* Pixels of `lanes` floats, from_step and to_step pixels apart; quick for few lanes. */
+static void copy_pixels(
+    float *to, size_t to_step, const float *from, size_t from_step, int count, size_t lanes) {
+#define COPY(n)                                                                                    \
+    for (int c = 0; c < count; c++, to += to_step * (n), from += from_step * (n))                  \
+    memcpy(to, from, (n) * sizeof *to)
+    if (to_step == 1 && from_step == 1)
+        memcpy(to, from, (size_t)count * lanes * sizeof *to);
+    else if (lanes == 1)
+        COPY(1);
+    else if (lanes == 2)
+        COPY(2);
+    else if (lanes == 4)
+        COPY(4);
+    else
+        COPY(lanes);
+#undef COPY
+}
+
+/* One row of an image, with its halo. */
+static void copy_row(const Conv2dPlan *plan, const float *image, float *to) {
+    const Conv2dHalo *halo = &plan->halo;
+    size_t lanes = (size_t)plan->lanes;
+    int phases = halo->phases, width = halo->width / phases, end = halo->left + plan->image_width;
+    for (int phase = 0; phase < phases; phase++, to += (size_t)width * lanes) {
+        int first = (halo->left - phase + phases - 1) / phases;
+        int last = (end - phase + phases - 1) / phases; /* beyond the last */
+        const float *from = image + (size_t)(first * phases + phase - halo->left) * lanes;
+        memset(to, 0, (size_t)first * lanes * sizeof *to);
+        copy_pixels(to + (size_t)first * lanes, 1, from, (size_t)phases, last - first, lanes);
+        memset(to + (size_t)last * lanes, 0, (size_t)(width - last) * lanes * sizeof *to);
+    }
 }
 
 const float *conv2d_surround(
     const Conv2dPlan *plan, const float *image, int channels, float *copy) {
     const Conv2dHalo *halo = &plan->halo;
     if (halo->height == 0) return image;
-    size_t lanes = (size_t)plan->lanes, row = (size_t)plan->image_width * lanes;
-    size_t left = (size_t)halo->left * lanes, copy_row = (size_t)halo->width * lanes;
-    size_t right = copy_row - left - row;
+    size_t row = (size_t)(plan->image_width * plan->lanes);
+    size_t copy_floats = (size_t)(halo->width * plan->lanes);
     float *to = copy;
     for (int c = 0; c < channels; c++)
-        for (int r = 0; r < halo->height; r++, to += copy_row) {
+        for (int r = 0; r < halo->height; r++, to += copy_floats) {
             if (r < halo->top || r >= halo->top + plan->image_height) {
-                memset(to, 0, copy_row * sizeof *to);
+                memset(to, 0, copy_floats * sizeof *to);
                 continue;
             }
-            memset(to, 0, left * sizeof *to);
-            memcpy(to + left, image, row * sizeof *to);
-            memset(to + left + row, 0, right * sizeof *to);
+            copy_row(plan, image, to);
             image += row;
         }
     return copy;
 }
 
+size_t conv2d_spread_floats_max(const Conv2dSizes *sizes, int lanes) {
+    size_t floats = (size_t)(sizes->in / sizes->groups) * (size_t)lanes;
+    for (int d = 0; d < SIDES; d++)
+        floats *= (size_t)((sizes->x_size[d] + sizes->stride[d] - 1) / sizes->stride[d]);
+    return sizes->stride[WIDTH] > 1 ? floats : 0;
+}
+
+void conv2d_spread(
+    const Conv2dPlan *plan, const float *results, float *image, int row_begin, int row_end) {
+    const KernelConv *conv = &plan->conv;
+    const Conv2dSteps *steps = &plan->steps;
+    for (int o = 0; o < conv->out; o++)
+        for (int r = row_begin; r < row_end; r++)
+            copy_pixels(image + (size_t)o * steps->channel + (size_t)r * steps->row, steps->column,
+                results + (size_t)o * conv->y_channel + (size_t)r * conv->y_row, 1, conv->columns,
+                (size_t)plan->lanes);
+}
+
 /* ---- plans ---- */
+
+/* Let the results lie side by side, for conv2d_spread to take them to their places. */
+static void gather_results(Conv2dPlan *plan) {
+    KernelConv *conv = &plan->conv;
+    conv->y_column = (size_t)plan->lanes;
+    conv->y_row = (size_t)conv->columns * conv->y_column;
+    conv->y_channel = (size_t)conv->rows * conv->y_row;
+    plan->spreads = 1;
+}
 
 /* Lanes narrower than the machine's vectors: let these hold several columns where that can be. */
 static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int leaves_image) {
     KernelConv *conv = &plan->conv;
-    int is_dense = conv->column_step == 1 && conv->y_column == (size_t)lanes;
     const Kernels *wide = kernels_for_rows(kernels, (size_t)conv->columns * (size_t)lanes);
-    int packs_columns = is_dense && wide->width > lanes && !plan->uses_winograd;
+    int packs_columns = wide->width > lanes && !plan->uses_winograd;
     plan->kernels = packs_columns ? wide : kernels;
     plan->lanes = lanes;
     plan->image_height = conv->height;
     plan->image_width = conv->width;
-    if (packs_columns || !leaves_image) add_halo(plan, !leaves_image);
+    plan->steps = (Conv2dSteps){conv->y_channel, conv->y_row, conv->y_column / (size_t)lanes};
+    plan->spreads = 0;
+    if (packs_columns && plan->steps.column > 1) gather_results(plan);
+    if (packs_columns || !leaves_image)
+        add_halo(plan, !leaves_image, packs_columns ? conv->column_step : 1);
     for (int t = 0; t < conv->tap_count; t++) {
         KernelTap *tap = &plan->taps[t];
         tap->offset = ((ptrdiff_t)tap->row * conv->width + tap->column) * lanes;

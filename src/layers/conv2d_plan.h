@@ -16,10 +16,16 @@ typedef struct Conv2dSizes {
     int uses_winograd; /* for results and the input's gradient */
 } Conv2dSizes;
 
-/* Zeros around an image, for kernels that must not leave it. */
+/* A copy of an image with zeros around it, for kernels that must not leave it. */
 typedef struct Conv2dHalo {
-    int top, left, height, width; /* height and width with the halo; height 0: none is needed */
+    int top, left, height, width; /* height and width of the copy; height 0: none is needed */
+    int phases; /* columns 0, phases, 2 phases, ... lie side by side, then 1, phases + 1, ... */
 } Conv2dHalo;
+
+/* From one result to the next in the image written: floats, and pixels in a row. */
+typedef struct Conv2dSteps {
+    size_t channel, row, column;
+} Conv2dSteps;
 
 /* A convolution of one group of one microbatch, from one image of activations to another. `conv`
  * points into the plan. */
@@ -31,6 +37,8 @@ typedef struct Conv2dPlan {
     int lanes;
     int image_height, image_width; /* of what is read, without the halo */
     Conv2dHalo halo;
+    Conv2dSteps steps;
+    int spreads;       /* results lie side by side first: conv2d_spread */
     size_t out_offset; /* floats of the image written to its first result */
 } Conv2dPlan;
 
@@ -56,5 +64,11 @@ size_t conv2d_halo_floats_max(const Conv2dSizes *sizes, int lanes);
 
 /* Local. `image`, or where the plan needs a halo, its copy in `copy` [conv2d_halo_floats]. */
 const float *conv2d_surround(const Conv2dPlan *plan, const float *image, int channels, float *copy);
+
+/* Local. Take rows [row_begin, row_end) of the results of a plan that spreads them to their places;
+ * an upper bound of the floats of all results, for one group. */
+void conv2d_spread(
+    const Conv2dPlan *plan, const float *results, float *image, int row_begin, int row_end);
+size_t conv2d_spread_floats_max(const Conv2dSizes *sizes, int lanes);
 
 #endif

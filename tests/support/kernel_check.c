@@ -8,7 +8,7 @@
 enum { GUARD = 16 };
 static const float guard_value = -12345.0f;
 
-static const int all_lanes[] = {4, 8, 16, 32, 48, 64};
+static const int all_lanes[] = {1, 2, 4, 8, 16, 32, 48, 64};
 enum { LANE_CHOICES = sizeof(all_lanes) / sizeof(all_lanes[0]) };
 
 const Kernels *kernel_check_table(int i, int *lanes) {

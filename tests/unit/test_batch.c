@@ -72,9 +72,9 @@ START_TEST(more_ranks_than_microbatches_leave_some_without) {
 }
 END_TEST
 
-START_TEST(lanes_are_4_8_or_a_multiple_of_16) {
-    static const int cases[][2] = {
-        {1, 4}, {4, 4}, {5, 8}, {8, 8}, {9, 16}, {16, 16}, {17, 32}, {64, 64}, {65, 80}};
+START_TEST(lanes_are_1_2_4_8_or_a_multiple_of_16) {
+    static const int cases[][2] = {{1, 1}, {2, 2}, {3, 4}, {4, 4}, {5, 8}, {8, 8}, {9, 16},
+        {16, 16}, {17, 32}, {64, 64}, {65, 80}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         ck_assert_int_eq(batch_lanes(cases[i][0]), cases[i][1]);
 }
@@ -88,6 +88,6 @@ int main(void) {
     tcase_add_test(cases, ranks_agree_on_all_but_local_fields);
     tcase_add_test(cases, nodes_cover_the_local_microbatches);
     tcase_add_test(cases, more_ranks_than_microbatches_leave_some_without);
-    tcase_add_test(cases, lanes_are_4_8_or_a_multiple_of_16);
+    tcase_add_test(cases, lanes_are_1_2_4_8_or_a_multiple_of_16);
     return unit_check_run(suite);
 }

@@ -276,8 +276,7 @@ START_TEST(softmaxes_agree_with_a_plain_loop) {
     FOR_EACH_TABLE(kernels, lanes) {
         random_start(_i);
         check_softmax(&softmaxes[_i], kernels, lanes);
-        for (int fewer = 1; lanes == 4 && fewer < lanes; fewer++)
-            check_softmax(&softmaxes[_i], kernels, fewer);
+        if (lanes == 4) check_softmax(&softmaxes[_i], kernels, 3);
     }
 }
 END_TEST
@@ -311,12 +310,12 @@ START_TEST(one_nan_spoils_its_own_softmax_only) {
     FOR_EACH_TABLE(kernels, lanes) {
         for (int bad = 0; bad < CHANNELS; bad++) {
             float *x = random_block(CHANNELS * lanes), *y = block(CHANNELS * lanes);
-            x[bad * lanes + 1] = NAN;
+            x[bad * lanes + lanes / 2] = NAN;
             for (int is_log = 0; is_log < 2; is_log++) {
                 (is_log ? kernels->log_softmax_forward : kernels->softmax_forward)(
                     x, y, CHANNELS, lanes);
                 for (int i = 0; i < CHANNELS * lanes; i++)
-                    ck_assert(isnan(y[i]) == (i % lanes == 1));
+                    ck_assert(isnan(y[i]) == (i % lanes == lanes / 2));
             }
             block_free(x, CHANNELS * lanes);
             block_free(y, CHANNELS * lanes);

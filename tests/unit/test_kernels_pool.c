@@ -24,9 +24,9 @@ typedef struct PoolCase {
 
 static const PoolCase pool_cases[] = {{{2, 2, 2, 0, 1, 1}, {2, 2, 2, 0, 1, 1}, 1},
     {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 1}, {{5, 2, 2, 0, 1, 2}, {7, 2, 2, 0, 1, 3}, 1},
-    {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 0}, {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0},
-    {{6, 3, 1, 0, 1, 4}, {5, 2, 3, 1, 1, 2}, 0}, {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0},
-    {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0}};
+    {{3, 2, 2, 0, 1, 1}, {37, 2, 2, 0, 1, 18}, 1}, {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 0},
+    {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0}, {{6, 3, 1, 0, 1, 4}, {5, 2, 3, 1, 1, 2}, 0},
+    {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0}, {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0}};
 enum { POOL_CASES = sizeof pool_cases / sizeof *pool_cases, WINDOWS_MAX = 32 };
 
 typedef struct Pool {
@@ -373,6 +373,7 @@ START_TEST(samples_far_from_zero_are_normalized_by_themselves) {
     FOR_EACH_TABLE(kernels, lanes) {
         int valids[] = {1, lanes / 2, lanes - 1, lanes};
         for (int i = 0; i < 4; i++) {
+            if (valids[i] < 1) continue;
             Norm g;
             norm_begin(&g, kernels, lanes, valids[i], group_shapes[_i]);
             for (int group = 0; group < GROUPS; group++) {

@@ -303,7 +303,7 @@ static void check_pass(int has_norm, int microbatch, const char *prefix, int fir
 }
 
 START_TEST(whole_networks_equal_pytorchs) {
-    static const int microbatches[] = {1, 4, 7, 16, 20};
+    static const int microbatches[] = {1, 2, 4, 7, 16, 20};
     check_pass(_i % 2, microbatches[_i / 2], "full", 0, BATCH);
     check_pass(_i % 2, microbatches[_i / 2], "short", 2 * BATCH, DATA_COUNT - 2 * BATCH);
 }
@@ -402,7 +402,7 @@ int main(void) {
     tcase_add_test(tests, cumulative_momentum_equals_pytorchs);
     tcase_add_test(tests, evaluation_mode_equals_pytorchs);
     tcase_add_loop_test(tests, losses_equal_pytorchs, 0, 3);
-    tcase_add_loop_test(tests, whole_networks_equal_pytorchs, 0, 10);
+    tcase_add_loop_test(tests, whole_networks_equal_pytorchs, 0, 12);
     tcase_add_loop_test(tests, twenty_optimizer_steps_equal_pytorchs, 0, 2 * OPTIMIZER_CASES);
     tcase_add_loop_test(tests, schedules_equal_their_formulas, 0, 8);
     return unit_check_run(suite);

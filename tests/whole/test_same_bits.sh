@@ -72,6 +72,13 @@ LOCKSTEP_RANKS_PER_NODE=2,cyclic compare sgd 5 1 "${sgd[@]}"
 small=(--set train.microbatch=8 --set train.batch_size=100 --set data.train_count=1136)
 expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/small-1-1" --progress none "${small[@]}"
 compare small 8 1 "${small[@]}"
+# Microbatches of one and two samples.
+for size in 1 2; do
+    tiny=(--set train.microbatch=$size --set train.batch_size=7 --set data.train_count=80 --set train.epochs=1)
+    expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/tiny$size-1-1" --progress none "${tiny[@]}"
+    compare "tiny$size" 1 2 "${tiny[@]}"
+    for count in 2 3 4; do compare "tiny$size" "$count" 1 "${tiny[@]}"; done
+done
 
 # Augmentation: what happens to a sample depends on epoch and sample alone.
 augment=(--set "data.augment={random_crop: 2, flip: true, cutout: 5}" --set data.standardize=train

@@ -1,0 +1,69 @@
+/* pool.h - what the files of pooling share: tiles of 2 x 2 pixels. */
+#ifndef SRC_KERNELS_POOL_H
+#define SRC_KERNELS_POOL_H
+
+#include "src/kernels/vector_math.h"
+
+INLINE size_t input_floats(const KernelPool *pool) {
+    return (size_t)pool->height * pool->width * pool->lanes;
+}
+
+INLINE size_t output_floats(const KernelPool *pool) {
+    return (size_t)pool->out_height * pool->out_width * pool->lanes;
+}
+
+/* Whether v takes the place of `best`, which came before it: PyTorch's rule. */
+INLINE VectorInt is_better(Vector v, Vector best) {
+    return (v > best) | (v != v);
+}
+
+/* Pixels of tiles: upper left, upper right, lower left, lower right. */
+typedef struct Tile {
+    Vector v[4];
+} Tile;
+
+/* The largest pixel, or max(that, 0). */
+INLINE Vector tile_best(Tile tile, int relu) {
+    Vector best = tile.v[0];
+    UNROLL
+    for (int k = 1; k < 4; k++) best = choose(is_better(tile.v[k], best), tile.v[k], best);
+    return relu ? rectified(best) : best;
+}
+
+/* The gradient of one tile's pixels, from that of its largest. */
+INLINE Tile tile_gradient(Tile x, Vector dy, int relu) {
+    Tile dx;
+    Vector best = x.v[0];
+    VectorInt wins[4];
+    UNROLL
+    for (int k = 1; k < 4; k++) {
+        wins[k] = is_better(x.v[k], best);
+        best = choose(wins[k], x.v[k], best);
+    }
+    VectorInt is_open = (VectorInt){0} == 0; /* not yet given to a later pixel */
+    if (relu) is_open = best > broadcast(0.0f);
+    UNROLL
+    for (int k = 3; k >= 1; k--) {
+        dx.v[k] = (Vector)((VectorInt)dy & wins[k] & is_open);
+        is_open &= ~wins[k];
+    }
+    dx.v[0] = (Vector)((VectorInt)dy & is_open);
+    return dx;
+}
+
+/* As a window's: the sums of two rows. */
+INLINE Vector tile_mean(Tile tile) {
+    return ((tile.v[0] + tile.v[1]) + (tile.v[2] + tile.v[3])) * broadcast(0.25f);
+}
+
+/* Pooling of tiles for fewer lanes than the widest vector has floats, in the widest vectors. */
+void KERNEL_OF_WIDEST(max_tiles_forward)(
+    const float *x, float *y, const KernelPool *pool, int relu, int begin, int end);
+void KERNEL_OF_WIDEST(max_tiles_backward)(const float *x, const float *dy, float *dx,
+    const KernelPool *pool, int relu, int begin, int end);
+void KERNEL_OF_WIDEST(mean_tiles_forward)(
+    const float *x, float *y, const KernelPool *pool, int begin, int end);
+void KERNEL_OF_WIDEST(mean_tiles_backward)(
+    const float *dy, float *dx, const KernelPool *pool, int begin, int end);
+
+#endif

@@ -1,0 +1,72 @@
+/* row_sums.c - sums over rows of any length, added up over microbatches: the gradient of a bias.
+ *
+ * A vector holds the sums of WIDTH rows. These lie side by side in as many vectors where they have
+ * 1, 2, 4 or 8 floats, fewer than a vector; or each row is first added up to one. */
+#include "src/kernels/linear.h"
+#include "src/kernels/narrow.h"
+
+enum { CHAINS = 4 }; /* sums of a row, each over every fourth vector: no addition waits */
+
+INLINE Vector sum_row(const float *x, int floats) {
+    int i = 0;
+    Vector sum[CHAINS] = {{0}};
+    for (; i + CHAINS * WIDTH <= floats; i += CHAINS * WIDTH) {
+        UNROLL
+        for (int chain = 0; chain < CHAINS; chain++) sum[chain] += load(x + i + chain * WIDTH);
+    }
+    Vector all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (; i + WIDTH <= floats; i += WIDTH) all += load(x + i);
+    return i < floats ? all + load_part(x + i, floats - i) : all;
+}
+
+/* The sums of WIDTH rows that lie in `count` vectors: of pairs of floats, then pairs of these. */
+INLINE Vector sum_pairs(Vector *v, int count) {
+    UNROLL
+    for (int pairs = count / 2; pairs > 0; pairs /= 2) {
+        UNROLL
+        for (int k = 0; k < pairs; k++)
+            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
+    }
+    return v[0];
+}
+
+INLINE Vector sum_long(const float *x, int floats, int rows) {
+    Vector v[WIDTH];
+    if (rows == WIDTH) {
+        UNROLL
+        for (int r = 0; r < WIDTH; r++) v[r] = sum_row(x + (size_t)r * floats, floats);
+    } else {
+        for (int r = 0; r < WIDTH; r++)
+            v[r] = r < rows ? sum_row(x + (size_t)r * floats, floats) : broadcast(0.0f);
+    }
+    return sum_pairs(v, WIDTH);
+}
+
+INLINE Vector sum_short(const int floats, const float *x, int rows) {
+    Vector v[WIDTH];
+    UNROLL
+    for (int k = 0; k < floats; k++) v[k] = load_up_to(x, k * WIDTH, (size_t)rows * floats);
+    return sum_pairs(v, floats);
+}
+
+INLINE Vector sum_rows(const float *x, int floats, int rows) {
+    if (floats == WIDTH) return sum_long(x, WIDTH, rows);
+    if (floats == 2 * WIDTH) return sum_long(x, 2 * WIDTH, rows);
+    if (floats > WIDTH || WIDTH % floats != 0) return sum_long(x, floats, rows);
+    return WITH_LANES(floats, sum_short, x, rows);
+}
+
+void KERNEL(row_sums)(
+    KernelInput x, float *sums, int floats, int count, int row_begin, int row_end) {
+    Vector parked[PARKED_MAX];
+    for (int row = row_begin; row < row_end; row += WIDTH) {
+        int rows = row_end - row < WIDTH ? row_end - row : WIDTH, depth = 0;
+        for (int m = 0; m < count; m++) {
+            Vector sum = sum_rows(x.data + m * x.stride + (size_t)row * floats, floats, rows);
+            int merges = m + 1 < count ? __builtin_ctz(m + 1) : depth;
+            for (int merge = 0; merge < merges; merge++) sum = parked[--depth] + sum;
+            parked[depth++] = sum;
+        }
+        store_up_to(sums, row, row_end, parked[0]);
+    }
+}
