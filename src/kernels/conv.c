@@ -135,38 +135,40 @@ typedef struct Region {
     int row_begin, row_end, column_begin, column_end;
 } Region;
 
-/* Where, after result `at` of `count`, the taps change that meet x, in one dimension: a tap at
- * place p does from result -p / step, rounded up, to (size - p) / step, rounded up. */
-static int next_change(const KernelConv *conv, int is_column, int at) {
-    int size = is_column ? conv->width : conv->height;
-    int step = is_column ? conv->column_step : conv->row_step;
-    int next = is_column ? conv->columns : conv->rows;
-    for (int t = 0; t < conv->tap_count; t++) {
-        int place = is_column ? conv->taps[t].column : conv->taps[t].row;
-        int bounds[2] = {-place, size - place};
-        for (int b = 0; b < 2; b++) {
-            int change = bounds[b] <= 0 ? 0 : (bounds[b] + step - 1) / step;
-            if (change > at && change < next) next = change;
-        }
-    }
-    return next;
+/* Where, from result `at` up to `end`, a range begins or ends. */
+INLINE int next_change(KernelRange range, int at, int end) {
+    int change = range.begin > at ? range.begin : range.end;
+    return change > at && change < end ? change : end;
 }
 
-/* The taps that meet x in a region. */
-static int find_met(const KernelConv *conv, const Region *region, Met *met) {
-    int count = 0;
+/* The taps that meet x in a row of results, and up to which row, at most `end`, they are the same.
+ */
+static int find_row_taps(const KernelConv *conv, Region *region, int *taps) {
+    int count = 0, row = region->row_begin;
     for (int t = 0; t < conv->tap_count; t++) {
-        const KernelTap *tap = &conv->taps[t];
-        int row = region->row_begin * conv->row_step + tap->row;
-        int column = region->column_begin * conv->column_step + tap->column;
-        if (row >= 0 && row < conv->height && column >= 0 && column < conv->width)
-            met[count++] = (Met){tap->offset, t};
+        KernelRange rows = conv->taps[t].rows;
+        region->row_end = next_change(rows, row, region->row_end);
+        taps[count] = t;
+        count += (row >= rows.begin) & (row < rows.end);
     }
     return count;
 }
 
-/* A walk over a region's vectors, row by row. Where a vector holds several columns, the last of a
- * row ends where the row ends. */
+/* Those of them that meet x in a column too, and up to which column these are the same. */
+static int find_met(
+    const KernelConv *conv, Region *region, const int *row_taps, int row_tap_count, Met *met) {
+    int count = 0, column = region->column_begin;
+    for (int i = 0; i < row_tap_count; i++) {
+        const KernelTap *tap = &conv->taps[row_taps[i]];
+        region->column_end = next_change(tap->columns, column, region->column_end);
+        met[count] = (Met){tap->offset, row_taps[i]};
+        count += (column >= tap->columns.begin) & (column < tap->columns.end);
+    }
+    return count;
+}
+
+/* A walk over a region's vectors, row by row. Where a vector holds several columns that do not fill
+ * the row, the first vector is for fewer; what it writes beyond them is overwritten by the next. */
 typedef struct Walk {
     const KernelConv *conv;
     const float *x;
@@ -189,9 +191,8 @@ INLINE void walk_next(Walk *walk, Tile *tile, int v) {
     tile->x[v] = walk->x + (x_row * conv->width + x_column) * walk->lanes + walk->lane;
     tile->y[v] = walk->y + walk->row * conv->y_row + walk->column * conv->y_column + walk->lane;
     if (walk->lanes < WIDTH) {
-        int fit = WIDTH / walk->lanes, end = walk->region.column_end;
-        walk->column += fit;
-        if (walk->column < end && walk->column + fit > end) walk->column = end - fit;
+        int fit = WIDTH / walk->lanes, rest = conv->columns % fit;
+        walk->column += walk->column == 0 && rest > 0 ? rest : fit;
     } else {
         walk->lane += WIDTH;
         if (walk->lane < walk->lanes) return;
@@ -236,24 +237,19 @@ static void run_region(Tile *tile, const Walk *walk, const float *packed, const 
 
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
     float *y, int lanes, int row_begin, int row_end) {
-    Met met[KERNEL_TAPS_MAX];
+    int row_taps[KERNEL_TAPS_MAX + 1];
+    Met met[KERNEL_TAPS_MAX + 1];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
-    Region region;
-    for (int row = row_begin; row < row_end; row = region.row_end) {
-        int change = next_change(conv, 0, row);
-        region.row_begin = row;
-        region.row_end = change < row_end ? change : row_end;
-        for (int column = 0; column < conv->columns; column = region.column_end) {
-            region.column_begin = column;
-            region.column_end = next_change(conv, 1, column);
-            tile.met_count = find_met(conv, &region, met);
-            Walk walk = {.conv = conv,
-                .x = x,
-                .y = y,
-                .lanes = lanes,
-                .region = region,
-                .row = row,
-                .column = column};
+    Walk walk = {.conv = conv, .x = x, .y = y, .lanes = lanes};
+    Region *region = &walk.region;
+    for (int row = row_begin; row < row_end; row = region->row_end) {
+        walk.row = region->row_begin = row;
+        region->row_end = row_end;
+        int row_tap_count = find_row_taps(conv, region, row_taps);
+        for (int column = 0; column < conv->columns; column = region->column_end) {
+            walk.column = region->column_begin = column;
+            region->column_end = conv->columns;
+            tile.met_count = find_met(conv, region, row_taps, row_tap_count, met);
             run_region(&tile, &walk, packed, bias);
         }
     }

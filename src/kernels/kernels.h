@@ -39,11 +39,17 @@ typedef struct KernelNorm {
 
 enum { KERNEL_TAPS_MAX = 1024 }; /* of a convolution */
 
+typedef struct KernelRange {
+    int begin, end;
+} KernelRange;
+
 /* One tap of a convolution's window: which x a weight meets. */
 typedef struct KernelTap {
-    int row, column;  /* of x, for result row 0, column 0; outside of x it meets zeros */
-    ptrdiff_t offset; /* the same in floats of x: (row * width + column) * lanes */
-    size_t weight;    /* floats from the weights of a pair of channels to this one's */
+    int row, column;           /* of x, for result row 0, column 0; outside of x it meets zeros */
+    ptrdiff_t offset;          /* the same in floats of x: (row * width + column) * lanes */
+    size_t weight;             /* floats from the weights of a pair of channels to this one's */
+    KernelRange rows, columns; /* of results for which conv reads x: where it meets only zeros
+                                  elsewhere, these may be left out */
 } KernelTap;
 
 /* A convolution of one microbatch, from x [in][height][width][lanes] to a grid of results: y [o] at

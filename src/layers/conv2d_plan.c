@@ -33,11 +33,16 @@ static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
         bottom = larger(bottom, last_row - conv->height + 1);
     }
     if (top + left + bottom + right == 0 && phases == 1) return;
+    int tail = 0;
+    if (phases == 1) { /* what lies between two rows serves both */
+        tail = left = larger(left, right);
+        right = 0;
+    }
     int phase_width = (conv->width + left + right + phases - 1) / phases;
     conv->height += top + bottom;
     conv->width = phases * phase_width;
     conv->column_step /= phases;
-    plan->halo = (Conv2dHalo){top, left, conv->height, conv->width, phases};
+    plan->halo = (Conv2dHalo){top, left, conv->height, conv->width, tail, phases};
     for (int t = 0; t < conv->tap_count; t++) {
         int column = plan->taps[t].column + left;
         plan->taps[t].row += top;
@@ -46,8 +51,9 @@ static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
 }
 
 size_t conv2d_halo_floats(const Conv2dPlan *plan, int channels) {
-    return (size_t)channels * (size_t)plan->halo.height * (size_t)plan->halo.width *
-           (size_t)plan->lanes;
+    const Conv2dHalo *halo = &plan->halo;
+    size_t pixels = (size_t)channels * (size_t)halo->height * (size_t)halo->width;
+    return (pixels + (size_t)halo->tail) * (size_t)plan->lanes;
 }
 
 /* What the window reaches beyond the image on both sides, seen from x and from dy. */
@@ -112,6 +118,7 @@ const float *conv2d_surround(
             copy_row(plan, image, to);
             image += row;
         }
+    memset(to, 0, (size_t)(halo->tail * plan->lanes) * sizeof *to);
     return copy;
 }
 
@@ -144,6 +151,34 @@ static void gather_results(Conv2dPlan *plan) {
     plan->spreads = 1;
 }
 
+/* The results, of `count`, for which a tap at `place` of a dimension meets the image. */
+static KernelRange meeting(int place, int step, int size, int count) {
+    int begin = place < 0 ? (-place + step - 1) / step : 0;
+    int end = place < size ? (size - place + step - 1) / step : 0;
+    if (end > count) end = count;
+    return begin < end ? (KernelRange){begin, end} : (KernelRange){0, 0};
+}
+
+/* The same in whole groups of `fit` results, of which the first has what the others leave. */
+static KernelRange in_groups(KernelRange range, int fit, int count) {
+    int lacking = (fit - count % fit) % fit;
+    int begin = (range.begin + lacking) / fit * fit - lacking;
+    int end = (range.end + lacking + fit - 1) / fit * fit - lacking;
+    return range.end == 0 ? range : (KernelRange){larger(begin, 0), end};
+}
+
+/* Where taps meet the image; vectors of `fit` columns meet it wherever one column does. */
+static void find_meetings(Conv2dPlan *plan, int fit) {
+    const KernelConv *conv = &plan->conv;
+    for (int t = 0; t < conv->tap_count; t++) {
+        KernelTap *tap = &plan->taps[t];
+        tap->rows = meeting(tap->row, conv->row_step, conv->height, conv->rows);
+        tap->columns =
+            in_groups(meeting(tap->column, conv->column_step, conv->width, conv->columns), fit,
+                conv->columns);
+    }
+}
+
 /* Lanes narrower than the machine's vectors: let these hold several columns where that can be. */
 static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int leaves_image) {
     KernelConv *conv = &plan->conv;
@@ -153,6 +188,7 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     plan->lanes = lanes;
     plan->image_height = conv->height;
     plan->image_width = conv->width;
+    find_meetings(plan, packs_columns ? wide->width / lanes : 1);
     plan->steps = (Conv2dSteps){conv->y_channel, conv->y_row, conv->y_column / (size_t)lanes};
     plan->spreads = 0;
     if (packs_columns && plan->steps.column > 1) gather_results(plan);

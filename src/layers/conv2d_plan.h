@@ -19,6 +19,7 @@ typedef struct Conv2dSizes {
 /* A copy of an image with zeros around it, for kernels that must not leave it. */
 typedef struct Conv2dHalo {
     int top, left, height, width; /* height and width of the copy; height 0: none is needed */
+    int tail;                     /* columns of zeros after the last row */
     int phases; /* columns 0, phases, 2 phases, ... lie side by side, then 1, phases + 1, ... */
 } Conv2dHalo;
 
