@@ -13,15 +13,17 @@ enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
 #define UP_TO_3(MAKE, rows) UP_TO_2(MAKE, rows) MAKE(rows, 3)
 #define UP_TO_4(MAKE, rows) UP_TO_3(MAKE, rows) MAKE(rows, 4)
 #if defined(__AVX512VL__) || defined(__aarch64__)
+enum { REGISTERS = 32 };
 #define UP_TO_6(MAKE, rows) UP_TO_4(MAKE, rows) MAKE(rows, 5) MAKE(rows, 6)
 #define VECTORS_OF(rows) ((rows) == 8 ? 3 : (rows) == 6 ? 4 : 6)
 #define FOR_8_AND_6(MAKE) UP_TO_3(MAKE, 8) UP_TO_4(MAKE, 6)
 #define FOR_4_AND_3(MAKE) UP_TO_6(MAKE, 4) UP_TO_6(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_6(MAKE, 2) UP_TO_6(MAKE, 1)
 #else
-#define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) >= 3 ? 3 : 4)
+enum { REGISTERS = 16 };
+#define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
 #define FOR_8_AND_6(MAKE) UP_TO_2(MAKE, 6)
-#define FOR_4_AND_3(MAKE) UP_TO_3(MAKE, 4) UP_TO_3(MAKE, 3)
+#define FOR_4_AND_3(MAKE) UP_TO_3(MAKE, 4) UP_TO_4(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_4(MAKE, 2) UP_TO_4(MAKE, 1)
 #endif
 #define FOR_TILES(MAKE) FOR_8_AND_6(MAKE) FOR_4_AND_3(MAKE) FOR_2_AND_1(MAKE)
@@ -76,6 +78,34 @@ typedef struct Tile {
     size_t y_offset;             /* of the first output channel */
 } Tile;
 
+/* The products of one tap: its vectors are held while the weights pass by, or where the registers
+ * are too few, its weights while the vectors do. */
+INLINE void add_weight_by_weight(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
+    const float *const *x, ptrdiff_t at, const int rows, const int vectors) {
+    Vector term[VECTORS_MAX];
+    UNROLL
+    for (int v = 0; v < vectors; v++) term[v] = load(x[v] + at);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        Vector factor = broadcast(weight[r]);
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
+    }
+}
+
+INLINE void add_vector_by_vector(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
+    const float *const *x, ptrdiff_t at, const int rows, const int vectors) {
+    Vector factor[ROWS_MAX];
+    UNROLL
+    for (int r = 0; r < rows; r++) factor[r] = broadcast(weight[r]);
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        Vector term = load(x[v] + at);
+        UNROLL
+        for (int r = 0; r < rows; r++) sum[r][v] += factor[r] * term;
+    }
+}
+
 /* Channel by channel of x, so that the taps find in the L1 cache what they share. */
 INLINE void add_products(
     const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows, const int vectors) {
@@ -88,15 +118,10 @@ INLINE void add_products(
         for (int k = 0; k < tile->met_count; k++) {
             ptrdiff_t at = channel + tile->met[k].offset;
             const float *weight = weights + tile->met[k].tap * rows;
-            Vector term[VECTORS_MAX];
-            UNROLL
-            for (int v = 0; v < vectors; v++) term[v] = load(x[v] + at);
-            UNROLL
-            for (int r = 0; r < rows; r++) {
-                Vector factor = broadcast(weight[r]);
-                UNROLL
-                for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
-            }
+            if (rows * vectors + vectors + 1 <= REGISTERS)
+                add_weight_by_weight(sum, weight, x, at, rows, vectors);
+            else
+                add_vector_by_vector(sum, weight, x, at, rows, vectors);
         }
     }
 }
