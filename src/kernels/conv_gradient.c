@@ -6,15 +6,9 @@
  * pass by. */
 #include "src/kernels/kernel.h"
 
-/* Tiles of up to 4 output channels by 6 weights, or 6 by 4; half of that with fewer registers. */
-enum { ROWS_MAX = 6 };
-#if defined(__AVX512VL__) || defined(__aarch64__)
-enum { WEIGHTS_MAX = 6 };
-#define WEIGHTS_OF(rows) ((rows) > 4 ? 4 : 6)
-#else
-enum { WEIGHTS_MAX = 3 };
-#define WEIGHTS_OF(rows) ((rows) > 4 ? 2 : 3)
-#endif
+/* Tiles of 6 output channels where there are registers for them, or up to 4, by up to 6 weights. */
+enum { ROWS_MAX = 6, WEIGHTS_MAX = 6 };
+#define WEIGHTS_OF(rows) (TILE_SUMS / (rows) < WEIGHTS_MAX ? TILE_SUMS / (rows) : WEIGHTS_MAX)
 enum { BAND_BYTES = 32768 }; /* of 4 channels of dy in a band */
 
 typedef struct Tile {
@@ -30,18 +24,34 @@ typedef struct Tile {
     size_t dweight_row;
 } Tile;
 
-/* The products of one vector of each channel's dy, masked, with one of each weight's x. */
+INLINE Vector load_masked(const float *p, const VectorInt *mask) {
+    return mask ? (Vector)((VectorInt)load(p) & *mask) : load(p);
+}
+
+/* The products of one vector of each channel's dy, masked, with one of each weight's x: the latter
+ * are held while the channels pass by, or where the registers are too few, the other way round. */
 INLINE void add_products(Vector sum[ROWS_MAX][WEIGHTS_MAX], const float *dy, size_t dy_channel,
     const float *const *x, size_t at, const VectorInt *mask, const int rows, const int weights) {
-    Vector factor[WEIGHTS_MAX];
-    UNROLL
-    for (int c = 0; c < weights; c++) factor[c] = load(x[c] + at);
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        Vector term = load(dy + r * dy_channel);
-        if (mask) term = (Vector)((VectorInt)term & *mask);
+    const int holds_weights = rows * weights + weights + 1 <= REGISTERS;
+    Vector held[WEIGHTS_MAX];
+    if (holds_weights) {
         UNROLL
-        for (int c = 0; c < weights; c++) sum[r][c] += term * factor[c];
+        for (int c = 0; c < weights; c++) held[c] = load(x[c] + at);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            Vector term = load_masked(dy + r * dy_channel, mask);
+            UNROLL
+            for (int c = 0; c < weights; c++) sum[r][c] += term * held[c];
+        }
+    } else {
+        UNROLL
+        for (int r = 0; r < rows; r++) held[r] = load_masked(dy + r * dy_channel, mask);
+        UNROLL
+        for (int c = 0; c < weights; c++) {
+            Vector factor = load(x[c] + at);
+            UNROLL
+            for (int r = 0; r < rows; r++) sum[r][c] += held[r] * factor;
+        }
     }
 }
 
@@ -115,20 +125,16 @@ typedef void GradientTile(const Tile *tile);
     static void gradient_##rows##x##weights(const Tile *tile) {                                    \
         gradient_tile(tile, rows, weights);                                                        \
     }
+#define FOR_3_WEIGHTS(MAKE, rows) MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3)
+#define FOR_4_WEIGHTS(MAKE, rows) FOR_3_WEIGHTS(MAKE, rows) MAKE(rows, 4)
+#define FOR_6_WEIGHTS(MAKE, rows) FOR_4_WEIGHTS(MAKE, rows) MAKE(rows, 5) MAKE(rows, 6)
+#define FOR_1_AND_2(MAKE) FOR_6_WEIGHTS(MAKE, 1) FOR_6_WEIGHTS(MAKE, 2)
 #if defined(__AVX512VL__) || defined(__aarch64__)
-#define FOR_ROWS_UP_TO_4(MAKE, rows)                                                               \
-    MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3) MAKE(rows, 4) MAKE(rows, 5) MAKE(rows, 6)
-#define FOR_6_ROWS(MAKE) MAKE(6, 1) MAKE(6, 2) MAKE(6, 3) MAKE(6, 4)
+#define FOR_3_TO_6(MAKE) FOR_6_WEIGHTS(MAKE, 3) FOR_6_WEIGHTS(MAKE, 4) FOR_4_WEIGHTS(MAKE, 6)
 #else
-#define FOR_ROWS_UP_TO_4(MAKE, rows) MAKE(rows, 1) MAKE(rows, 2) MAKE(rows, 3)
-#define FOR_6_ROWS(MAKE) MAKE(6, 1) MAKE(6, 2)
+#define FOR_3_TO_6(MAKE) FOR_4_WEIGHTS(MAKE, 3) FOR_3_WEIGHTS(MAKE, 4)
 #endif
-#define FOR_TILES(MAKE)                                                                            \
-    FOR_ROWS_UP_TO_4(MAKE, 1)                                                                      \
-    FOR_ROWS_UP_TO_4(MAKE, 2)                                                                      \
-    FOR_ROWS_UP_TO_4(MAKE, 3)                                                                      \
-    FOR_ROWS_UP_TO_4(MAKE, 4)                                                                      \
-    FOR_6_ROWS(MAKE)
+#define FOR_TILES(MAKE) FOR_1_AND_2(MAKE) FOR_3_TO_6(MAKE)
 FOR_TILES(MAKE_TILE)
 
 #define TABLE_ENTRY(rows, weights) [rows - 1][weights - 1] = gradient_##rows##x##weights,
@@ -162,8 +168,8 @@ void KERNEL(conv_weight_gradient)(const KernelConv *conv, const float *dy, const
     size_t row_bytes = (size_t)conv->columns * lanes * 4 * sizeof(float);
     int band = row_bytes < BAND_BYTES ? (int)(BAND_BYTES / row_bytes) : 1;
     int out = out_end - out_begin;
-    /* 6 channels at a time only where 4 would not do: for 6, 18, ... */
-    int rows_max = out % 4 != 0 && out % 6 == 0 ? 6 : 4,
+    /* 6 channels at a time, or 3, only where 4 would not do: for 6, 18, ... */
+    int rows_max = out % 4 == 0 || out % 6 != 0 ? 4 : REGISTERS == 32 ? 6 : 3,
         tile_count = (out + rows_max - 1) / rows_max;
     Tile tile = {.conv = conv, .lanes = lanes, .dweight_row = (size_t)conv->in * conv->tap_count};
     for (int i = 0, o = 0; i < tile_count; i++) {

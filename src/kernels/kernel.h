@@ -23,11 +23,11 @@ enum { WIDTH = KERNEL_WIDTH, HALF = KERNEL_WIDTH }; /* whose doubles fit a regis
 #endif
 #define KERNEL_HALF_ITEMS (KERNEL_ITEMS / 2)
 
-/* Registers for a tile's sums: 24 of 32, or 12 of 16; the rest hold operands. */
+/* Registers, and those for a tile's sums; the rest hold operands. */
 #if defined(__AVX512VL__) || defined(__aarch64__)
-enum { TILE_VECTORS = 4, TILE_SUMS = 24 };
+enum { REGISTERS = 32, TILE_VECTORS = 4, TILE_SUMS = 24 };
 #else
-enum { TILE_VECTORS = 2, TILE_SUMS = 12 };
+enum { REGISTERS = 16, TILE_VECTORS = 2, TILE_SUMS = 12 };
 #endif
 
 #define INLINE static inline __attribute__((always_inline, unused))
