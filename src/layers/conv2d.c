@@ -86,12 +86,13 @@ static Status read_sizes(const Layer *self, Conv2dSizes *sizes, Shape in) {
     return STATUS_OK;
 }
 
-/* Winograd's transforms pay from 24 channels on. How many times as fast as direct it was on Zen 4,
- * forward with S = 16: with AVX-512 1.1 with 16 and 24 channels, 1.2 with 32, 1.5 with 64; with
- * AVX2 0.8 with 16, 1.0 with 24, 1.1 with 32. Backward it gains less, as the weight gradient is
- * direct. */
+/* Winograd's transforms pay from 24 channels and images of 6 x 6 on. How many times as fast as
+ * direct it was on Zen 4, forward with S = 16: with AVX-512 1.1 with 16 and 24 channels, 1.2 with
+ * 32, 1.5 with 64; with AVX2 0.8 with 16, 1.0 with 24, 1.1 with 32. Smaller images are mostly
+ * padding, which direct leaves out: 0.9 with 4 x 4 pixels and 64 channels, 0.1 with one pixel.
+ * Backward it gains less, as the weight gradient is direct. */
 static Status choose_algorithm(const Layer *self, Conv2dSizes *sizes) {
-    enum { CHANNELS_MIN = 24, LANES_MIN = 16 };
+    enum { CHANNELS_MIN = 24, SIDE_MIN = 6, LANES_MIN = 16 };
     int algorithm = ((const Options *)self->options)->algorithm, can = 1;
     int in = sizes->in / sizes->groups, out = sizes->out / sizes->groups;
     for (int d = 0; d < SIDES; d++)
@@ -100,7 +101,8 @@ static Status choose_algorithm(const Layer *self, Conv2dSizes *sizes) {
         return FAIL(STATUS_CONFIG,
             "conv2d '%s': algorithm winograd is for kernel 3, stride 1 and dilation 1: use auto",
             self->label);
-    int pays = in >= CHANNELS_MIN && out >= CHANNELS_MIN && self->lanes >= LANES_MIN;
+    int pays = in >= CHANNELS_MIN && out >= CHANNELS_MIN && sizes->y_size[HEIGHT] >= SIDE_MIN &&
+               sizes->y_size[WIDTH] >= SIDE_MIN && self->lanes >= LANES_MIN;
     sizes->uses_winograd =
         algorithm == ALGORITHM_WINOGRAD || (algorithm == ALGORITHM_AUTO && can && pays);
     return STATUS_OK;
