@@ -7,7 +7,7 @@
 #include "src/kernels/kernel.h"
 
 /* Tiles of 6 output channels where there are registers for them, or up to 4, by up to 6 weights. */
-enum { ROWS_MAX = 6, WEIGHTS_MAX = 6 };
+enum { ROWS_MAX = KERNEL_GRADIENT_ROWS, WEIGHTS_MAX = 6 };
 #define WEIGHTS_OF(rows) (TILE_SUMS / (rows) < WEIGHTS_MAX ? TILE_SUMS / (rows) : WEIGHTS_MAX)
 enum { BAND_BYTES = 32768 }; /* of 4 channels of dy in a band */
 
@@ -169,7 +169,9 @@ void KERNEL(conv_weight_gradient)(const KernelConv *conv, const float *dy, const
     int band = row_bytes < BAND_BYTES ? (int)(BAND_BYTES / row_bytes) : 1;
     int out = out_end - out_begin;
     /* 6 channels at a time, or 3, only where 4 would not do: for 6, 18, ... */
-    int rows_max = out % 4 == 0 || out % 6 != 0 ? 4 : REGISTERS == 32 ? 6 : 3,
+    int rows_max = out % 4 == 0 || out % 6 != 0 ? 4
+                   : REGISTERS == 32            ? 6
+                                                : 3,
         tile_count = (out + rows_max - 1) / rows_max;
     Tile tile = {.conv = conv, .lanes = lanes, .dweight_row = (size_t)conv->in * conv->tap_count};
     for (int i = 0, o = 0; i < tile_count; i++) {

@@ -55,14 +55,12 @@ const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats) {
 }
 
 size_t kernels_conv_scratch(const KernelConv *conv) {
-    enum { ROWS = 6, VECTOR_FLOATS = 16 }; /* the largest of any table */
-    return (size_t)conv->in * (size_t)conv->tap_count * ROWS * VECTOR_FLOATS;
+    return (size_t)conv->in * (size_t)conv->tap_count * KERNEL_GRADIENT_ROWS * KERNEL_WIDTH_MAX;
 }
 
 size_t kernels_winograd_scratch(const KernelConv *conv, int lanes) {
-    enum { PLACES = 16, BLOCK_LANES = 128 };
-    size_t row = (size_t)(lanes < BLOCK_LANES ? BLOCK_LANES : lanes);
-    return PLACES * (size_t)(conv->in + conv->out) * row;
+    size_t row = (size_t)(lanes < KERNEL_WINOGRAD_LANES ? KERNEL_WINOGRAD_LANES : lanes);
+    return KERNEL_WINOGRAD_PLACES * (size_t)(conv->in + conv->out) * row;
 }
 
 const char *const *kernels_isa_names(void) {

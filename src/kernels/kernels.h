@@ -39,6 +39,14 @@ typedef struct KernelNorm {
 
 enum { KERNEL_TAPS_MAX = 1024 }; /* of a convolution */
 
+/* What scratch memory of convolutions is measured by. */
+enum {
+    KERNEL_WIDTH_MAX = 16,       /* floats in the widest vector of any table */
+    KERNEL_GRADIENT_ROWS = 6,    /* output channels in a tile of the weight gradient */
+    KERNEL_WINOGRAD_PLACES = 16, /* numbers of a transformed tile */
+    KERNEL_WINOGRAD_LANES = 128  /* lanes of the tiles that are taken together */
+};
+
 typedef struct KernelRange {
     int begin, end;
 } KernelRange;

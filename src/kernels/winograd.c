@@ -7,8 +7,8 @@
  * by side: enough to fill the registers, few enough to stay in the cache. */
 #include "src/kernels/kernel.h"
 
-enum { SIDE = 4, PLACES = SIDE * SIDE };
-enum { BLOCK_LANES = 128 }; /* of the tiles that are taken together */
+enum { SIDE = 4, PLACES = KERNEL_WINOGRAD_PLACES };
+_Static_assert(PLACES == SIDE * SIDE, "a tile's numbers");
 
 /* ---- weights ---- */
 
@@ -182,7 +182,8 @@ static void run_block(const Block *block, const float *packed) {
 void KERNEL(winograd)(const KernelConv *conv, const float *packed, const float *bias,
     const float *x, float *y, float *scratch, int lanes, int row_begin, int row_end) {
     const KernelTap *first = first_tap(conv);
-    int together = lanes < BLOCK_LANES ? BLOCK_LANES / lanes : 1, tiles = (conv->columns + 1) / 2;
+    int together = lanes < KERNEL_WINOGRAD_LANES ? KERNEL_WINOGRAD_LANES / lanes : 1,
+        tiles = (conv->columns + 1) / 2;
     Block block = {.conv = conv,
         .x = x,
         .y = y,
