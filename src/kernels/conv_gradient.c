@@ -55,24 +55,37 @@ INLINE void add_products(Vector sum[ROWS_MAX][WEIGHTS_MAX], const float *dy, siz
     }
 }
 
-/* One row of results, `vectors` of which lie side by side in `pieces` pieces. */
-INLINE void add_row(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, int row, int pieces,
-    int vectors, const int rows, const int weights) {
-    const KernelConv *conv = tile->conv;
-    const float *dy_piece = tile->dy + row * conv->y_row;
-    size_t x_row = (size_t)row * conv->row_step * conv->width * tile->lanes;
-    for (int piece = 0; piece < pieces; piece++) {
-        const float *dy = dy_piece + piece * conv->y_column;
-        size_t at = x_row + (size_t)piece * conv->column_step * tile->lanes;
-        for (int v = 0; v < vectors; v++, dy += WIDTH, at += WIDTH)
-            add_products(sum, dy, conv->y_channel, tile->x, at, NULL, rows, weights);
-    }
-    int floats = conv->columns * tile->lanes, left = floats % WIDTH;
+/* Results that lie side by side. The last vector ends where they end; `left` floats of it are not in
+ * the one before. */
+INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const float *dy,
+    size_t x_at, int floats, int left, const int rows, const int weights) {
+    size_t dy_channel = tile->conv->y_channel;
+    const float *last = dy + floats - WIDTH;
+    for (; dy <= last; dy += WIDTH, x_at += WIDTH)
+        add_products(sum, dy, dy_channel, tile->x, x_at, NULL, rows, weights);
     if (left == 0) return;
-    /* The last vector ends where the row ends, without what the one before had. */
     VectorInt mask = (VectorInt){COUNT_UP} >= (VectorInt){REPEAT(WIDTH - left)};
-    add_products(sum, dy_piece + floats - WIDTH, conv->y_channel, tile->x, x_row + floats - WIDTH,
-        &mask, rows, weights);
+    add_products(sum, last, dy_channel, tile->x, x_at + left - WIDTH, &mask, rows, weights);
+}
+
+/* Rows of results, whole ones or pixel by pixel. */
+INLINE void add_rows(
+    Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const int rows, const int weights) {
+    const KernelConv *conv = tile->conv;
+    int lanes = tile->lanes, floats = conv->columns * lanes, left = floats % WIDTH;
+    size_t x_column = (size_t)conv->column_step * lanes;
+    size_t x_row = (size_t)conv->row_step * conv->width * lanes, x = tile->row_begin * x_row;
+    const float *dy = tile->dy + tile->row_begin * conv->y_row;
+    int is_dense = conv->column_step == 1 && conv->y_column == (size_t)lanes;
+    for (int row = tile->row_begin; row < tile->row_end; row++, dy += conv->y_row, x += x_row) {
+        if (is_dense) {
+            add_piece(sum, tile, dy, x, floats, left, rows, weights);
+            continue;
+        }
+        for (int c = 0; c < conv->columns; c++)
+            add_piece(
+                sum, tile, dy + c * conv->y_column, x + c * x_column, lanes, 0, rows, weights);
+    }
 }
 
 /* Add up the lanes of all sums. */
@@ -95,10 +108,6 @@ INLINE void finish_tile(
 }
 
 INLINE void gradient_tile(const Tile *tile, const int rows, const int weights) {
-    const KernelConv *conv = tile->conv;
-    int is_dense = conv->column_step == 1 && conv->y_column == (size_t)tile->lanes;
-    int pieces = is_dense ? 1 : conv->columns;
-    int vectors = (is_dense ? conv->columns : 1) * tile->lanes / WIDTH;
     Vector sum[ROWS_MAX][WEIGHTS_MAX];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -107,8 +116,7 @@ INLINE void gradient_tile(const Tile *tile, const int rows, const int weights) {
             sum[r][c] =
                 tile->resumes ? load(tile->sums + (r * weights + c) * WIDTH) : broadcast(0.0f);
     }
-    for (int row = tile->row_begin; row < tile->row_end; row++)
-        add_row(sum, tile, row, pieces, vectors, rows, weights);
+    add_rows(sum, tile, rows, weights);
     if (tile->is_last) {
         finish_tile(tile, sum, rows, weights);
         return;
@@ -140,21 +148,21 @@ FOR_TILES(MAKE_TILE)
 #define TABLE_ENTRY(rows, weights) [rows - 1][weights - 1] = gradient_##rows##x##weights,
 static GradientTile *const tiles[ROWS_MAX][WEIGHTS_MAX] = {FOR_TILES(TABLE_ENTRY)};
 
-/* What weight number `weight` = i * tap_count + t meets first. */
-static const float *x_of(const KernelConv *conv, const float *x, int lanes, int weight) {
-    size_t plane = (size_t)conv->height * conv->width * lanes;
-    return x + weight / conv->tap_count * plane + conv->taps[weight % conv->tap_count].offset;
-}
-
-/* One band of rows: all the weights of the tile's output channels. */
+/* One band of rows: all the weights, number i * tap_count + t, of the tile's output channels. */
 static void run_band(Tile *tile, const float *x, float *scratch, int rows) {
     const KernelConv *conv = tile->conv;
+    size_t plane = (size_t)conv->height * conv->width * tile->lanes;
     int count = conv->in * conv->tap_count, most = WEIGHTS_OF(rows),
         tile_count = (count + most - 1) / most;
     float *dweight = tile->dweight;
-    for (int i = 0, weight = 0; i < tile_count; i++) {
+    for (int i = 0, weight = 0, tap = 0; i < tile_count; i++) {
         int end = (int)((int64_t)count * (i + 1) / tile_count), weights = end - weight;
-        for (int c = 0; c < weights; c++) tile->x[c] = x_of(conv, x, tile->lanes, weight + c);
+        for (int c = 0; c < weights; c++) {
+            tile->x[c] = x + conv->taps[tap].offset;
+            if (++tap < conv->tap_count) continue;
+            tap = 0;
+            x += plane;
+        }
         tile->sums = scratch + (size_t)weight * rows * WIDTH;
         tile->dweight = dweight + weight;
         tiles[rows - 1][weights - 1](tile);
