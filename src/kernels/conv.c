@@ -197,6 +197,7 @@ typedef struct Walk {
     const float *x;
     float *y;
     int lanes;
+    int fit, first; /* columns in a vector, and in the first of a row; 0: less than one */
     Region region;
     int row, column, lane; /* of the next vector */
 } Walk;
@@ -214,8 +215,7 @@ INLINE void walk_next(Walk *walk, Tile *tile, int v) {
     tile->x[v] = walk->x + (x_row * conv->width + x_column) * walk->lanes + walk->lane;
     tile->y[v] = walk->y + walk->row * conv->y_row + walk->column * conv->y_column + walk->lane;
     if (walk->lanes < WIDTH) {
-        int fit = WIDTH / walk->lanes, rest = conv->columns % fit;
-        walk->column += walk->column == 0 && rest > 0 ? rest : fit;
+        walk->column += walk->column == 0 ? walk->first : walk->fit;
     } else {
         walk->lane += WIDTH;
         if (walk->lane < walk->lanes) return;
@@ -263,7 +263,13 @@ void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias
     int row_taps[KERNEL_TAPS_MAX + 1];
     Met met[KERNEL_TAPS_MAX + 1];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
-    Walk walk = {.conv = conv, .x = x, .y = y, .lanes = lanes};
+    int fit = WIDTH / lanes, rest = fit == 0 ? 0 : conv->columns % fit;
+    Walk walk = {.conv = conv,
+        .x = x,
+        .y = y,
+        .lanes = lanes,
+        .fit = fit,
+        .first = rest > 0 ? rest : fit};
     Region *region = &walk.region;
     for (int row = row_begin; row < row_end; row = region->row_end) {
         walk.row = region->row_begin = row;

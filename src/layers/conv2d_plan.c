@@ -167,7 +167,7 @@ static KernelRange in_groups(KernelRange range, int fit, int count) {
     return range.end == 0 ? range : (KernelRange){larger(begin, 0), end};
 }
 
-/* Where taps meet the image; vectors of `fit` columns meet it wherever one column does. */
+/* Where taps meet the image; groups of `fit` columns meet it wherever one column does. */
 static void find_meetings(Conv2dPlan *plan, int fit) {
     const KernelConv *conv = &plan->conv;
     for (int t = 0; t < conv->tap_count; t++) {
@@ -181,6 +181,7 @@ static void find_meetings(Conv2dPlan *plan, int fit) {
 
 /* Lanes narrower than the machine's vectors: let these hold several columns where that can be. */
 static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int leaves_image) {
+    enum { GROUP_FLOATS = 16 }; /* regions of less cost more than the taps that they leave out */
     KernelConv *conv = &plan->conv;
     const Kernels *wide = kernels_for_rows(kernels, (size_t)conv->columns * (size_t)lanes);
     int packs_columns = wide->width > lanes && !plan->uses_winograd;
@@ -188,7 +189,7 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     plan->lanes = lanes;
     plan->image_height = conv->height;
     plan->image_width = conv->width;
-    find_meetings(plan, packs_columns ? wide->width / lanes : 1);
+    find_meetings(plan, packs_columns ? larger(wide->width, GROUP_FLOATS) / lanes : 1);
     plan->steps = (Conv2dSteps){conv->y_channel, conv->y_row, conv->y_column / (size_t)lanes};
     plan->spreads = 0;
     if (packs_columns && plan->steps.column > 1) gather_results(plan);
