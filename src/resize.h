@@ -1,6 +1,6 @@
 /* resize.h - an image plane in another size: bilinear with antialiasing, the same numbers as
- * Pillow's Image.resize((width, height), BILINEAR): bytes as its mode "L", floats as its mode "F".
- */
+ * Image.resize((width, height), BILINEAR) in Pillow 9.4: bytes as its mode "L", floats as
+ * its mode "F". Pillow 13 rounds some bytes otherwise. */
 #ifndef SRC_RESIZE_H
 #define SRC_RESIZE_H
 
