@@ -55,8 +55,8 @@ INLINE void add_products(Vector sum[ROWS_MAX][WEIGHTS_MAX], const float *dy, siz
     }
 }
 
-/* Results that lie side by side. The last vector ends where they end; `left` floats of it are not in
- * the one before. */
+/* Results that lie side by side. The last vector ends where they end; `left` floats of it are
+ * not in the one before. */
 INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const float *dy,
     size_t x_at, int floats, int left, const int rows, const int weights) {
     size_t dy_channel = tile->conv->y_channel;
