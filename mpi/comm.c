@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BROADCAST_BYTES_MAX = 1 << 30 }; /* of one MPI call, whose counts are ints */
+/* Of one MPI call, whose counts are ints. */
+enum { BROADCAST_BYTES_MAX = 1 << 30, SUMMED_COUNTS_MAX = 1 << 20 };
 
 static void end_job(int exit_code) {
     MPI_Abort(MPI_COMM_WORLD, exit_code);
@@ -261,4 +262,14 @@ double comm_max(const Comm *comm, double value) {
 
 double comm_min(const Comm *comm, double value) {
     return reduce_number(comm, value, MPI_MIN);
+}
+
+void comm_sum_counts(const Comm *comm, int64_t *counts, size_t length) {
+    comm_clock_enter(comm);
+    for (size_t done = 0; done < length; done += SUMMED_COUNTS_MAX) {
+        size_t left = length - done;
+        int count = left < SUMMED_COUNTS_MAX ? (int)left : SUMMED_COUNTS_MAX;
+        MPI_Allreduce(MPI_IN_PLACE, counts + done, count, MPI_INT64_T, MPI_SUM, comm->all);
+    }
+    comm_clock_leave(comm);
 }

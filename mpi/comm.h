@@ -52,6 +52,10 @@ double comm_sum(const Comm *comm, double value);
 double comm_max(const Comm *comm, double value);
 double comm_min(const Comm *comm, double value);
 
+/* Collective: length equal on all ranks. Replace each of `counts` [length] by its sum over the
+ * ranks: whole numbers, exact in any order. */
+void comm_sum_counts(const Comm *comm, int64_t *counts, size_t length);
+
 /* Collective: name equal on all ranks. Compare a text over the ranks; STATUS_CONFIG on all ranks
  * when one differs from rank 0's, naming `name`, the first rank that differs and both texts (their
  * first differing lines when they have several). */

@@ -55,39 +55,34 @@ static Status read_job(Evaluation *evaluation, const CommandLine *line) {
 }
 
 static Status create_local_parts(Evaluation *evaluation) {
-    Confusion *confusion = &evaluation->confusion;
     Shape output = evaluation->engine.network->output;
-    confusion->classes = output.dimension_count == 1 ? output.size[0] : 0;
-    if (confusion->classes < evaluation->set.class_count)
-        return FAIL(STATUS_CONFIG, "the model tells %d classes apart, the data has %d",
-            confusion->classes, evaluation->set.class_count);
-    TRY(MEMORY_ALLOCATE(&confusion->counts, (size_t)confusion->classes * (size_t)confusion->classes,
-        "confusion matrix"));
+    int classes = output.dimension_count == 1 ? output.size[0] : 0;
+    if (classes < evaluation->set.class_count)
+        return FAIL(STATUS_CONFIG, "the model tells %d classes apart, the data has %d", classes,
+            evaluation->set.class_count);
+    TRY(confusion_create(&evaluation->confusion, classes));
     return dataset_create_loader(
         &evaluation->loader, &evaluation->set, &evaluation->job.data, 0, evaluation->set.count);
 }
 
 static void print_confusion(const Confusion *confusion) {
-    enum { SHOWN_MAX = 20 };
     int classes = confusion->classes;
-    if (classes > SHOWN_MAX) return;
+    if (confusion->matrix == NULL) return;
     printf("confusion matrix: rows are labels, columns what was predicted\n      ");
     for (int k = 0; k < classes; k++) printf("%6d", k);
     for (int label = 0; label < classes; label++) {
         printf("\n%6d", label);
         for (int k = 0; k < classes; k++)
-            printf("%6lld", (long long)confusion->counts[label * classes + k]);
+            printf("%6lld", (long long)confusion->matrix[label * classes + k]);
     }
     printf("\n");
 }
 
 static void print_result(const Totals *totals, const Confusion *confusion, const char *mode) {
-    int classes = confusion->classes;
     printf("%lld samples, layers in %s mode\n", (long long)totals->samples, mode);
     printf("loss %.6f  accuracy %.4f\n", totals_loss(totals), totals_accuracy(totals));
-    for (int label = 0; label < classes; label++) {
-        int64_t all = 0, right = confusion->counts[label * classes + label];
-        for (int k = 0; k < classes; k++) all += confusion->counts[label * classes + k];
+    for (int label = 0; label < confusion->classes; label++) {
+        int64_t all = confusion->samples[label], right = confusion->right[label];
         if (all > 0)
             printf("class %3d  accuracy %.4f (%lld of %lld)\n", label, (double)right / (double)all,
                 (long long)right, (long long)all);
@@ -131,7 +126,7 @@ static Status evaluate(Evaluation *evaluation, const CommandLine *line) {
 static Status run(Comm *comm, const CommandLine *line) {
     Evaluation evaluation = {.comm = comm};
     Status status = evaluate(&evaluation, line);
-    memory_free(evaluation.confusion.counts);
+    confusion_free(&evaluation.confusion);
     loader_free(evaluation.loader);
     engine_free(&evaluation.engine);
     dataset_free(&evaluation.set);

@@ -152,6 +152,28 @@ Status engine_run(Engine *engine, EngineStep *step, Totals *totals) {
 
 /* ---- evaluation ---- */
 
+Status confusion_create(Confusion *confusion, int classes) {
+    size_t size = (size_t)classes;
+    size_t cells = classes <= CONFUSION_MATRIX_CLASSES_MAX ? size * size : 0;
+    *confusion = (Confusion){.classes = classes, .count = 2 * size + cells};
+    TRY(MEMORY_ALLOCATE(&confusion->counts, confusion->count, "counts per class"));
+    confusion->samples = confusion->counts;
+    confusion->right = confusion->samples + size;
+    if (cells > 0) confusion->matrix = confusion->right + size;
+    return STATUS_OK;
+}
+
+void confusion_free(Confusion *confusion) {
+    memory_free(confusion->counts);
+    *confusion = (Confusion){.classes = 0};
+}
+
+static void count_prediction(Confusion *confusion, int label, int predicted) {
+    confusion->samples[label]++;
+    confusion->right[label] += predicted == label;
+    if (confusion->matrix != NULL) confusion->matrix[label * confusion->classes + predicted]++;
+}
+
 static void count_predictions(const Engine *engine, Confusion *confusion) {
     const Tensor *output = network_output(engine->network);
     int lanes = engine->batch.lanes, classes = output->shape.size[0];
@@ -161,15 +183,8 @@ static void count_predictions(const Engine *engine, Confusion *confusion) {
             if (label < 0) continue;
             int predicted = loss_predicted_class(layer_input(output, m).data, classes, lanes, s);
             if (label < confusion->classes && predicted < confusion->classes)
-                confusion->counts[(size_t)label * confusion->classes + predicted]++;
+                count_prediction(confusion, label, predicted);
         }
-}
-
-static void sum_confusion(const Engine *engine, Confusion *confusion) {
-    int cells = confusion->classes * confusion->classes;
-    for (int i = 0; i < cells; i++)
-        confusion->counts[i] =
-            (int64_t)comm_sum(engine->comm, (double)confusion->counts[i]); /* whole numbers */
 }
 
 Status engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics, Totals *totals,
@@ -186,7 +201,7 @@ Status engine_evaluate(Engine *engine, Loader *loader, int uses_batch_statistics
         totals_add(totals, &of_batch);
         if (confusion != NULL) count_predictions(engine, confusion);
     }
-    if (confusion != NULL) sum_confusion(engine, confusion);
+    if (confusion != NULL) comm_sum_counts(engine->comm, confusion->counts, confusion->count);
     return STATUS_OK;
 }
 

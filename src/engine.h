@@ -35,11 +35,21 @@ typedef struct Totals {
     int64_t samples;
 } Totals;
 
-/* What an evaluation counts per class; row = label, column = predicted class. */
+/* What an evaluation counts per class. Above CONFUSION_MATRIX_CLASSES_MAX classes there is no
+ * matrix: nothing to look at, and classes * classes counts would not fit into memory. */
+enum { CONFUSION_MATRIX_CLASSES_MAX = 20 };
 typedef struct Confusion {
     int classes;
-    int64_t *counts; /* [classes][classes], owned by the caller */
+    int64_t *samples, *right; /* [classes] */
+    int64_t *matrix; /* [classes][classes]: row = label, column = predicted class; or NULL */
+    int64_t *counts; /* [count]: the memory of all these; owned */
+    size_t count;
 } Confusion;
+
+/* Local. Nothing counted yet. The caller frees with confusion_free, also after a failure. Fails
+ * with STATUS_NO_MEMORY. */
+MUST_CHECK Status confusion_create(Confusion *confusion, int classes);
+void confusion_free(Confusion *confusion);
 
 /* Local. The kernels of an instruction set (NULL: the best of this CPU) for `lanes` lanes. Fails
  * with STATUS_USAGE, naming those there are. */

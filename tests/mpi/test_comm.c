@@ -112,6 +112,25 @@ START_TEST(numbers_are_reduced_over_all_ranks) {
 }
 END_TEST
 
+START_TEST(counts_are_summed_exactly_in_arrays_of_any_length) {
+    const Comm *comm = mpi_check_comm();
+    size_t lengths[] = {0, 1, 21, (1 << 20) + 3};             /* the last in two pieces */
+    int64_t size = comm_size(comm), large = (int64_t)1 << 60; /* no double holds large + 1 */
+    int64_t brought = comm_is_root(comm) ? large : 0;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        int64_t *counts = NULL, length = (int64_t)lengths[l];
+        int wrong = 0;
+        ASSERT_ON_ALL(MEMORY_ALLOCATE(&counts, lengths[l] + 1, "counts") == STATUS_OK);
+        for (int64_t i = 0; i <= length; i++) counts[i] = i + brought;
+        comm_sum_counts(comm, counts, lengths[l]);
+        for (int64_t i = 0; i < length; i++) wrong += counts[i] != size * i + large;
+        wrong += counts[length] != length + brought; /* behind the array: untouched */
+        ASSERT_ON_ALL(wrong == 0);
+        memory_free(counts);
+    }
+}
+END_TEST
+
 START_TEST(a_broadcast_reaches_all_from_any_root) {
     const Comm *comm = mpi_check_comm();
     for (int root = 0; root < comm_size(comm); root++) {
@@ -206,6 +225,7 @@ int main(int argc, char **argv) {
     tcase_add_test(cases, an_agreed_failure_is_not_prefixed_again);
     tcase_add_test(cases, texts_that_differ_name_the_first_rank_and_both_lines);
     tcase_add_test(cases, numbers_are_reduced_over_all_ranks);
+    tcase_add_test(cases, counts_are_summed_exactly_in_arrays_of_any_length);
     tcase_add_test(cases, a_broadcast_reaches_all_from_any_root);
     tcase_add_test(cases, a_window_is_zeroed_aligned_and_seen_by_the_whole_node);
     tcase_add_test(cases, the_barrier_holds_back_every_rank_of_the_node);

@@ -59,6 +59,32 @@ expect 0 ranks 2 eval "$folder/run/best.h5" --mode train
 has "train mode"
 cmp -s "$folder/one" "$folder/out" && fail "--mode train has no effect"
 
+# Up to 20 classes there is a matrix, whose rows hold each class's samples; above, only the counts of each class.
+# Classes without samples, and more classes than memory has room for the squares of, are no harm.
+for classes in 20 21 60000; do
+    run=$folder/classes-$classes
+    expect 0 "$lockstep" train "${small[@]}" --set train.epochs=1 --out "$run" \
+        --set "model.layers=[flatten, linear: {out: 4, bias: false}, linear: {out: $classes}]"
+    expect 0 "$lockstep" eval "$run/latest.h5"
+    cp "$folder/out" "$folder/one"
+    expect 0 ranks 3 eval "$run/latest.h5"
+    expect_same "$folder/one" "$folder/out"
+    python3 - "$folder/out" "$classes" <<'END' || { cat "$folder/out"; fail "counts of $classes classes do not fit"; }
+import re, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    text = file.read()
+right, samples = zip(*[map(int, pair) for pair in re.findall(r"\((\d+) of (\d+)\)", text)])
+rows = [[int(cell) for cell in line.split()[1:]] for line in text.partition("predicted\n")[2].splitlines()[1:]]
+fits = len(samples) == 10 and sum(samples) == 333 and "accuracy %.4f\n" % (sum(right) / 333) in text
+if int(sys.argv[2]) > 20:
+    fits = fits and not rows
+else:
+    fits = fits and [sum(row) for row in rows] == list(samples) + [0] * 10
+    fits = fits and [row[label] for label, row in enumerate(rows)] == list(right) + [0] * 10
+sys.exit(not fits)
+END
+done
+
 # --profile: a row for every layer, parts that add up to the whole, and the same bits.
 profiled=("${small[@]}" --set train.epochs=1
     --set "model.layers=[flatten, linear: {out: 32}, residual: {layers: [linear: {out: 32}, batch_norm]}, relu, linear: {out: 10}]")
