@@ -131,16 +131,28 @@ void progress_log(Progress *progress, const char *line) {
     fflush(progress->log);
 }
 
-void progress_print(Progress *progress, const char *format, ...) {
-    if (progress == NULL) return;
+static void print_line(Progress *progress, int is_silent, const char *format, va_list arguments) {
     char line[STATUS_MESSAGE_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
     if (progress->bar_on_screen) printf("\r\033[K");
     progress->bar_on_screen = 0;
-    if (!progress->is_silent) printf("%s\n", line);
+    if (!is_silent) printf("%s\n", line);
     fflush(stdout);
     progress_log(progress, line);
+}
+
+void progress_print(Progress *progress, const char *format, ...) {
+    if (progress == NULL) return;
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(progress, progress->is_silent, format, arguments);
+    va_end(arguments);
+}
+
+void progress_answer(Progress *progress, const char *format, ...) {
+    if (progress == NULL) return;
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(progress, 0, format, arguments);
+    va_end(arguments);
 }

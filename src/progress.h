@@ -40,6 +40,9 @@ void progress_show(Progress *progress, const ProgressPoint *point);
 /* Local. Print a line that stays, to stdout and the log. NULL progress: nothing. */
 void progress_print(Progress *progress, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Local. The same for what was asked for: PROGRESS_NONE does not keep it off stdout. */
+void progress_answer(Progress *progress, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* Local. Add a line to the log alone. NULL progress: nothing. */
 void progress_log(Progress *progress, const char *line);
 

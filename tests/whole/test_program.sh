@@ -90,6 +90,9 @@ profiled=("${small[@]}" --set train.epochs=1
     --set "model.layers=[flatten, linear: {out: 32}, residual: {layers: [linear: {out: 32}, batch_norm]}, relu, linear: {out: 10}]")
 expect 0 ranks 2 train "${profiled[@]}" --out "$folder/plain" --progress lines
 if grep -q profile "$folder/out"; then fail "a profile that nobody asked for"; fi
+expect 0 ranks 2 train "${profiled[@]}" --out "$folder/silent" --progress none --profile
+head -n 1 "$folder/out" | grep -q "^profile of 43 steps" || fail "not the profile alone with --progress none"
+has "gradient exchange and optimizer"
 expect 0 ranks 2 train "${profiled[@]}" --out "$folder/profiled" --progress lines --profile
 expect_same "$folder/plain/latest.h5" "$folder/profiled/latest.h5"
 has "profile of 43 steps, rank 0: "
