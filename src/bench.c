@@ -81,7 +81,7 @@ void bench_print(const BenchFigure *figure, const BenchOptions *options) {
         printf("{\"name\": \"%s\", \"detail\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"",
             figure->name, figure->detail, figure->value, figure->unit);
     else
-        printf("%-28s %-58s %10.2f %s", figure->name, figure->detail, figure->value, figure->unit);
+        printf("%-32s %-58s %10.2f %s", figure->name, figure->detail, figure->value, figure->unit);
     if (figure->share_of != NULL && options->as_json)
         printf(", \"share\": %.4g, \"share_of\": \"%s\"", figure->share, figure->share_of);
     if (figure->share_of != NULL && !options->as_json)

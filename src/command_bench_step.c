@@ -160,9 +160,16 @@ static void measure(StepBench *bench, int repeats, StepFigures *figures) {
 
 /* ---- figures ---- */
 
+typedef struct StepReport {
+    const StepBench *bench;
+    const BenchOptions *options;
+    StepFigures figures;
+} StepReport;
+
 /* A convolution that saves multiplications (Winograd) is counted as if it did not. */
-static void report(
-    const StepBench *bench, const StepFigures *figures, const BenchOptions *options) {
+static void report_step(const StepReport *report) {
+    const StepBench *bench = report->bench;
+    const StepFigures *figures = &report->figures;
     const JobTrain *train = &bench->job.train;
     double samples = (double)train->batch_size / figures->step_seconds;
     double rate = 2 * network_step_multiply_adds(bench->engine.network) * samples;
@@ -189,26 +196,30 @@ static void report(
             .unit = "GFLOP/s",
             .share = rate / figures->peak,
             .share_of = "FMA peak"}};
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) bench_print(&lines[i], options);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        bench_print(&lines[i], report->options);
 }
 
-/* One part of a step on rank 0: its mean milliseconds and its share. */
-static void report_part(const StepBench *bench, const BenchOptions *options, const char *name,
-    const char *detail, int slot) {
-    const Profile *profile = bench->engine.profile;
+/* One part of a step on rank 0: its share of all steps that were measured, and as much of the
+ * median step, so that the parts add up to it. */
+static void report_part(const StepReport *report, const char *name, const char *detail, int slot) {
+    const StepBench *bench = report->bench;
+    const double *seconds = bench->engine.profile->seconds;
     int end = profile_slot((uint32_t)bench->engine.network->layer_count, PROFILE_FORWARD);
     double all = 0;
-    for (int i = PROFILE_OTHER; i < end; i++) all += profile->seconds[i];
+    for (int i = PROFILE_OTHER; i < end; i++) all += seconds[i];
+    double share = seconds[slot] / all;
     BenchFigure figure = {.name = name,
         .detail = detail,
-        .value = 1e3 * profile->seconds[slot] / (double)profile->steps,
+        .value = 1e3 * share * report->figures.step_seconds,
         .unit = "ms",
-        .share = profile->seconds[slot] / all,
+        .share = share,
         .share_of = "step"};
-    bench_print(&figure, options);
+    bench_print(&figure, report->options);
 }
 
-static void report_parts(const StepBench *bench, const BenchOptions *options) {
+static void report_parts(const StepReport *report) {
+    const StepBench *bench = report->bench;
     const Network *network = bench->engine.network;
     static const char *const directions[] = {"forward", "backward"};
     for (int i = 0; i < network->layer_count; i++) {
@@ -216,22 +227,22 @@ static void report_parts(const StepBench *bench, const BenchOptions *options) {
         char name[LAYER_NAME_BYTES + sizeof "backward"];
         for (int direction = PROFILE_FORWARD; direction <= PROFILE_BACKWARD; direction++) {
             snprintf(name, sizeof name, "%s %s", layer->type->name, directions[direction]);
-            report_part(bench, options, name, layer->label, profile_slot(layer->index, direction));
+            report_part(report, name, layer->label, profile_slot(layer->index, direction));
         }
     }
     for (int slot = PROFILE_OTHER; slot < PROFILE_LAYERS; slot++)
-        report_part(bench, options, profile_part_names[slot], "rank 0", slot);
+        report_part(report, profile_part_names[slot], "rank 0", slot);
 }
 
 static Status run(Comm *comm, const CommandLine *line) {
     StepBench bench = {.comm = comm};
     Status status = create(&bench, line);
     if (status == STATUS_OK) {
-        StepFigures figures;
-        measure(&bench, line->bench.repeats, &figures);
+        StepReport report = {.bench = &bench, .options = &line->bench};
+        measure(&bench, line->bench.repeats, &report.figures);
         if (comm_is_root(comm)) {
-            report(&bench, &figures, &line->bench);
-            report_parts(&bench, &line->bench);
+            report_step(&report);
+            report_parts(&report);
         }
     }
     destroy(&bench);

@@ -49,8 +49,20 @@ figure step ms
 figure communication ms step
 figure multiply-adds GFLOP/s "FMA peak"
 grep -q "2 ranks, 2 threads each" "$folder/out" || fail "the ranks and threads were not told"
-expect 0 "$lockstep" bench step "${job[@]}" --repeats 1 --json
+figure "gradient exchange and optimizer" ms step
+awk '{ at = match($0, /[0-9] (GFLOP|samples|ms)/) } NR == 1 { column = at } at != column { exit 1 }' "$folder/out" ||
+    { cat "$folder/out"; fail "the figures are not in one column"; }
+expect 0 "$lockstep" bench step "${job[@]}" --repeats 4 --json
 json "FMA peak" training step communication multiply-adds
+python3 - "$folder/out" <<'END' || { cat "$folder/out"; fail "the parts are not those of the step"; }
+import json, sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    figures = [json.loads(line) for line in file]
+step, = [figure["value"] for figure in figures if figure["name"] == "step"]
+parts = [figure for figure in figures if figure.get("share_of") == "step" and figure["name"] != "communication"]
+fits = len(parts) == 2 * 3 + 5 and abs(sum(part["value"] for part in parts) / step - 1) < 1e-3
+sys.exit(not fits or any(abs(part["value"] / step - part["share"]) > 1e-3 for part in parts))
+END
 expect 78 ranks 2 bench step "${job[@]}" --set train.batch_size=1
 expect 66 "$lockstep" bench step "$folder/none.yaml"
 
