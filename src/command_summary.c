@@ -73,10 +73,10 @@ static void print_costs(const Job *job, const Network *network, double multiply_
         "Exchanged in a step: %.2f MiB of gradients, as much of parameters; batch norm %zu bytes\n",
         block / MEBIBYTE, norm_bytes(network));
     printf("Memory, MiB (P ranks on one node):\n");
-    printf("  parameters, one copy per node    %8.2f\n", block / MEBIBYTE);
-    printf("  gradients, each subtree of a rank%8.2f\n", block / MEBIBYTE);
-    printf("  optimizer state, each rank       %8.2f / P\n", states * block / MEBIBYTE);
-    printf("  activations, each rank           %8.2f / P\n",
+    printf("  parameters, one copy per node     %8.2f\n", block / MEBIBYTE);
+    printf("  gradients, each subtree of a rank %8.2f\n", block / MEBIBYTE);
+    printf("  optimizer state, each rank        %8.2f / P\n", states * block / MEBIBYTE);
+    printf("  activations, each rank            %8.2f / P\n",
         (double)(network->activation_bytes + network->scratch_bytes) * (double)microbatches /
             MEBIBYTE);
 }
@@ -87,9 +87,10 @@ static Status run(Comm *comm, const CommandLine *line) {
     Network *network = NULL;
     const char *path = line->argument_count > 0 ? line->arguments[0] : NULL;
     Status status = job_file_read(&job, path, line->sets, line->train.set_count);
-    /* One microbatch stands for all: a login node need not hold the memory of a cluster. */
+    /* One microbatch stands for all, and nothing is allocated: a login node need not hold the
+     * memory of a cluster. */
     if (status == STATUS_OK)
-        status = network_create(&network, &job.network, batch_lanes(job_microbatch(&job)), 1, 1);
+        status = network_plan(&network, &job.network, batch_lanes(job_microbatch(&job)), 1, 1);
     if (status == STATUS_OK) {
         double multiply_adds = 0;
         print_layers(network, &multiply_adds);

@@ -51,7 +51,7 @@ static Status name_tensors(Network *network) {
 }
 
 /* Give every tensor its place in the block of its kind. */
-static Status place_tensors(Network *network) {
+static void place_tensors(Network *network) {
     size_t parameter_floats = 0, buffer_floats = 0;
     for (int n = 0; n < network->tensor_count; n++) {
         LayerTensor *tensor = network->tensors[n].tensor;
@@ -63,7 +63,11 @@ static Status place_tensors(Network *network) {
         if (tensor->kind == TENSOR_PARAMETER) network->parameter_count += count;
     }
     network->parameter_block_floats = round_up(parameter_floats, NETWORK_BLOCK_FLOATS);
-    TRY(MEMORY_ALLOCATE(&network->buffers, buffer_floats, "buffers"));
+    network->buffer_floats = buffer_floats;
+}
+
+static Status allocate_buffers(Network *network) {
+    TRY(MEMORY_ALLOCATE(&network->buffers, network->buffer_floats, "buffers"));
     for (int n = 0; n < network->tensor_count; n++) {
         LayerTensor *tensor = network->tensors[n].tensor;
         if (tensor->kind == TENSOR_BUFFER) tensor->data = network->buffers + tensor->offset;
@@ -71,16 +75,19 @@ static Status place_tensors(Network *network) {
     return STATUS_OK;
 }
 
+static size_t activation_floats(Network *network) {
+    return plan_memory(network->body, network->lanes, network->microbatches_max, NULL);
+}
+
 static Status allocate_activations(Network *network) {
-    int lanes = network->lanes, count = network->microbatches_max;
-    size_t floats = plan_memory(network->body, lanes, count, NULL);
-    network->activation_bytes = floats * sizeof(float);
+    size_t floats = network->activation_bytes / sizeof(float);
     TRY(MEMORY_ALLOCATE(&network->activation_block, floats, "activations"));
-    plan_memory(network->body, lanes, count, network->activation_block);
+    plan_memory(
+        network->body, network->lanes, network->microbatches_max, network->activation_block);
     return STATUS_OK;
 }
 
-static size_t scratch_floats(Network *network, int layer, int scratch) {
+static size_t place_scratch(Network *network, int layer, int scratch) {
     Layer *self = network->layers[layer];
     size_t floats = self->scratch[scratch].floats;
     self->scratch[scratch].stride = 0;
@@ -92,18 +99,22 @@ static size_t scratch_floats(Network *network, int layer, int scratch) {
     return round_up(floats, ALIGNED_FLOATS);
 }
 
-static Status allocate_scratch(Network *network) {
+static size_t scratch_floats(Network *network) {
     size_t total = 0;
     for (int i = 0; i < network->layer_count; i++)
         for (int s = 0; s < network->layers[i]->scratch_count; s++)
-            total += scratch_floats(network, i, s);
-    network->scratch_bytes = total * sizeof(float);
+            total += place_scratch(network, i, s);
+    return total;
+}
+
+static Status allocate_scratch(Network *network) {
+    size_t total = network->scratch_bytes / sizeof(float);
     TRY(MEMORY_ALLOCATE(&network->scratch_block, total, "scratch memory of layers"));
     float *next = network->scratch_block;
     for (int i = 0; i < network->layer_count; i++)
         for (int s = 0; s < network->layers[i]->scratch_count; s++) {
             network->layers[i]->scratch[s].data = next;
-            next += scratch_floats(network, i, s);
+            next += place_scratch(network, i, s);
         }
     return STATUS_OK;
 }
@@ -118,8 +129,8 @@ static Status configure_layers(Network *network, const NetworkSpec *spec, Sequen
     return name_tensors(network);
 }
 
-Status network_create(Network **network_out, const NetworkSpec *spec, int lanes,
-    int microbatches_max, int thread_count) {
+Status network_plan(Network **network_out, const NetworkSpec *spec, int lanes, int microbatches_max,
+    int thread_count) {
     Network *network = NULL;
     *network_out = NULL;
     TRY(MEMORY_ALLOCATE(&network, 1, "network"));
@@ -130,9 +141,18 @@ Status network_create(Network **network_out, const NetworkSpec *spec, int lanes,
     SequenceSetup setup = {
         .lanes = lanes, .thread_count = thread_count, .microbatches_max = microbatches_max};
     TRY(configure_layers(network, spec, &setup));
-    TRY(place_tensors(network));
-    TRY(allocate_activations(network));
-    return allocate_scratch(network);
+    place_tensors(network);
+    network->activation_bytes = activation_floats(network) * sizeof(float);
+    network->scratch_bytes = scratch_floats(network) * sizeof(float);
+    return STATUS_OK;
+}
+
+Status network_create(
+    Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count) {
+    TRY(network_plan(network, spec, lanes, microbatches_max, thread_count));
+    TRY(allocate_buffers(*network));
+    TRY(allocate_activations(*network));
+    return allocate_scratch(*network);
 }
 
 Status network_check(const NetworkSpec *spec, const LayerSpec **refused) {

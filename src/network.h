@@ -29,7 +29,7 @@ typedef struct Network {
     float *buffers;             /* owned */
     float *activation_block;    /* owned: activations and their gradients */
     float *scratch_block;       /* owned */
-    size_t activation_bytes, scratch_bytes;
+    size_t buffer_floats, activation_bytes, scratch_bytes;
     int microbatches_max; /* local microbatches there is memory for */
     int lanes;
 } Network;
@@ -43,6 +43,10 @@ enum { NETWORK_BLOCK_FLOATS = 1024 }; /* parameter blocks are cut at multiples o
 MUST_CHECK Status network_create(
     Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
 void network_free(Network *network);
+
+/* Local. The same without the memory: a network to ask for shapes and sizes, that cannot run. */
+MUST_CHECK Status network_plan(
+    Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
 
 /* Local. Whether network_create would accept the spec: configure its layers, allocate none of their
  * memory, and free them again. Fails as network_create; *refused is then the layer that cannot be

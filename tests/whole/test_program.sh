@@ -36,6 +36,10 @@ has "  layers.0 (linear)            [10]                         70"
 has "  projection.s (sequential)    [10]"
 has "    0 (linear)                 [10]                         70"
 has "Trained parameters: 140"
+# Nothing is allocated: a network for a cluster can be looked at anywhere, here one of 500 GB for a microbatch.
+cluster="model={input: [3, 4000, 4000], layers: [conv2d: {out: 130, kernel: 3}, relu, conv2d: {out: 130, kernel: 3}]}"
+expect 0 "$lockstep" summary --set "$cluster"
+has "2 (conv2d)                     [130, 3996, 3996]"
 expect 78 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 5}]}]}"
 expect_text "residual '0': its layers give [5], its input is [6]"
 
