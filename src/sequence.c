@@ -1,6 +1,7 @@
 /* sequence.c - see sequence.h. */
 #include "src/sequence.h"
 #include "src/memory.h"
+#include <limits.h>
 #include <stdio.h>
 
 /* ---- set-up ---- */
@@ -30,6 +31,17 @@ static int relu_taker(const LayerList *list, int index) {
     return -1;
 }
 
+/* Layers count the numbers of a sample in an int. */
+static Status check_output(const Layer *layer) {
+    char text[SHAPE_TEXT_BYTES];
+    double numbers = 1;
+    for (int d = 0; d < layer->out.dimension_count; d++) numbers *= layer->out.size[d];
+    if (numbers <= INT_MAX) return STATUS_OK;
+    return FAIL(STATUS_CONFIG,
+        "%s '%s' gives %s: a sample of %.0f numbers is too large; at most %d", layer->type->name,
+        layer->label, shape_print(layer->out, text), numbers, INT_MAX);
+}
+
 static Status configure_layer(
     Layer *layer, SequenceSetup *setup, const LayerList *list, const char *prefix, int position) {
     layer->spec = &list->layers[position];
@@ -47,7 +59,8 @@ static Status configure_layer(
     TRY(name_layer(layer, prefix, position));
     if (layer->type->state_bytes > 0)
         TRY(memory_allocate(&layer->state, layer->type->state_bytes, 1, "layer"));
-    return layer->type->configure(layer, layer->in, &layer->out);
+    TRY(layer->type->configure(layer, layer->in, &layer->out));
+    return check_output(layer);
 }
 
 Status sequence_create(Sequence **sequence_out, SequenceSetup *setup, const LayerList *list,

@@ -40,6 +40,8 @@ has "Trained parameters: 140"
 cluster="model={input: [3, 4000, 4000], layers: [conv2d: {out: 130, kernel: 3}, relu, conv2d: {out: 130, kernel: 3}]}"
 expect 0 "$lockstep" summary --set "$cluster"
 has "2 (conv2d)                     [130, 3996, 3996]"
+expect 78 "$lockstep" summary --set "${cluster//130/140}"
+expect_text "conv2d '0' gives [140, 3998, 3998]: a sample of 2237760560 numbers is too large"
 expect 78 "$lockstep" summary --set "model={input: [6], layers: [residual: {layers: [linear: {out: 5}]}]}"
 expect_text "residual '0': its layers give [5], its input is [6]"
 
