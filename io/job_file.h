@@ -29,6 +29,10 @@ MUST_CHECK Status job_file_parse_stored(
  * optimizers and schedules are comments too. The caller frees `*text` with memory_free. */
 MUST_CHECK Status job_file_print(const Job *job, int with_docs, char **text);
 
+/* Local. All types of layers with their options, as comments for the end of a job file. The caller
+ * frees `*text` with memory_free. */
+MUST_CHECK Status job_file_print_layer_types(char **text);
+
 /* Local. What differs between two printed jobs (job_file_print without docs), one line per option:
  * "optimizer.lr: 0.1 -> 0.01"; "" if nothing. is_same_run is cleared when a difference changes what
  * is trained: seed, data (but data.path), model, loss, optimizer.name, train.batch_size,

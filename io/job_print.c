@@ -71,6 +71,17 @@ static void print_layer_docs(TextBuilder *builder, const LayerType *type, int in
     }
 }
 
+Status job_file_print_layer_types(char **text) {
+    TextBuilder builder = {0};
+    *text = NULL;
+    print_comment(&builder, 0, "All layers that model.layers may hold, and their options:");
+    for (const LayerType *const *type = layer_types(); *type != NULL; type++) {
+        text_builder_print(&builder, "#\n");
+        print_layer_docs(&builder, *type, 0);
+    }
+    return text_builder_finish(&builder, text);
+}
+
 /* A layer without layers within: all options in its line. */
 static void print_flow_options(TextBuilder *builder, const LayerSpec *layer) {
     const char *before = ": {";

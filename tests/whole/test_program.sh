@@ -17,6 +17,9 @@ has "Exit codes"
 # The printed default job, with every key explained, is a job: the default one.
 expect 0 "$lockstep" config --print-default
 has "# "
+for layer in $(sed -n 's/^LAYER(\(.*\))$/\1/p' "$source_folder/src/layers/registry.def"); do
+    [ "$(grep -c "^# $layer: ." "$folder/out")" = 1 ] || fail "layer $layer is not explained at the end"
+done
 cp "$folder/out" "$folder/default.yaml"
 expect 0 "$lockstep" config "$folder/default.yaml"
 cp "$folder/out" "$folder/a"
@@ -24,6 +27,8 @@ expect 0 "$lockstep" config
 expect_same "$folder/a" "$folder/out"
 expect 0 "$lockstep" config "$source_folder/jobs/quickstart.yaml"
 expect_same "$folder/a" "$folder/out"
+expect 0 "$lockstep" config --print-default "$source_folder/jobs/quickstart.yaml"
+if grep -q "^# conv2d" "$folder/out"; then fail "a job's own layers are enough to explain"; fi
 expect 0 "$lockstep" config --set optimizer.lr=0.125 --set "data.normalize={mean: [0.5], std: 0.25}"
 has "lr: 0.125"
 for job in "$source_folder"/jobs/*.yaml; do expect 0 "$lockstep" config "$job"; done
