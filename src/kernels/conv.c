@@ -264,12 +264,8 @@ void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias
     Met met[KERNEL_TAPS_MAX + 1];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
     int fit = WIDTH / lanes, rest = fit == 0 ? 0 : conv->columns % fit;
-    Walk walk = {.conv = conv,
-        .x = x,
-        .y = y,
-        .lanes = lanes,
-        .fit = fit,
-        .first = rest > 0 ? rest : fit};
+    Walk walk = {
+        .conv = conv, .x = x, .y = y, .lanes = lanes, .fit = fit, .first = rest > 0 ? rest : fit};
     Region *region = &walk.region;
     for (int row = row_begin; row < row_end; row = region->row_end) {
         walk.row = region->row_begin = row;
