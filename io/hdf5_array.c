@@ -236,7 +236,8 @@ static Status check_storage(const Hdf5Array *array, const Storage *storage) {
 }
 
 /* Samples are asked for in ascending order, so each chunk is unpacked once for a batch if those of
- * one row of samples fit. */
+ * one row of samples fit. The weight 0 gives up what was used longest ago; with 1 HDF5 would give
+ * up none but chunks that were read completely, and with shuffled samples keep the whole file. */
 static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name, double slab) {
     double bytes = 2 * slab < CACHE_BYTES_MIN   ? CACHE_BYTES_MIN
                    : 2 * slab > CACHE_BYTES_MAX ? CACHE_BYTES_MAX
@@ -244,7 +245,7 @@ static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name
     hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
     H5Dclose(array->id);
     array->id = -1;
-    if (access >= 0 && H5Pset_chunk_cache(access, CACHE_SLOTS, (size_t)bytes, 1.0) >= 0)
+    if (access >= 0 && H5Pset_chunk_cache(access, CACHE_SLOTS, (size_t)bytes, 0) >= 0)
         array->id = H5Dopen2(file->id, name, access);
     if (access >= 0) H5Pclose(access);
     return array->id < 0 ? hdf5_fail_read(array->where, "cannot open") : STATUS_OK;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -188,6 +190,67 @@ START_TEST(another_file_than_rank_0_has_seen_is_refused) {
 }
 END_TEST
 
+/* ---- a file larger than the cache ---- */
+
+enum { MANY = 2048, SIDE = 128, ROWS = 4, BATCH = 32, CHUNKS_APART = MANY / ROWS / BATCH };
+
+static void write_many(void) {
+    static const hsize_t sizes[] = {MANY, SIDE, SIDE}, chunk[] = {ROWS, SIDE, SIDE}, count = MANY;
+    static uint8_t images[MANY][SIDE * SIDE];
+    static double classes[MANY];
+    for (int i = 0; i < MANY; i++) images[i][0] = (uint8_t)i;
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(3, sizes, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+    ck_assert_int_ge(H5Pset_chunk(creation, 3, chunk), 0);
+    hid_t array = H5Dcreate2(file, "data", H5T_STD_U8LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    ck_assert_int_ge(H5Dwrite(array, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, images), 0);
+    H5Dclose(array);
+    H5Pclose(creation);
+    H5Sclose(space);
+    write_array(file, "targets", 1, &count, classes, (Form){.type = H5T_STD_U8LE});
+    ck_assert_int_ge(H5Fclose(file), 0);
+}
+
+static long peak_kilobytes(void) {
+    struct rusage usage;
+    ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+/* One sample of each chunk, then the next of each. */
+static void read_many(const SampleSource *source) {
+    static uint8_t rows[BATCH][SIDE * SIDE];
+    int64_t index[BATCH];
+    for (int batch = 0; batch < MANY / BATCH; batch++) {
+        for (int i = 0; i < BATCH; i++)
+            index[i] = ROWS * (i * CHUNKS_APART + batch % CHUNKS_APART) + batch / CHUNKS_APART;
+        ck_assert_int_eq(source->read(source->context, index, BATCH, rows), STATUS_OK);
+        for (int i = 0; i < BATCH; i++) ck_assert_int_eq(rows[i][0], (uint8_t)index[i]);
+    }
+}
+
+START_TEST(scattered_samples_of_a_large_file_take_little_memory) {
+    const char *sanitizers = getenv("LOCKSTEP_SANITIZE"); /* they keep what is freed */
+    DatasetSizes sizes;
+    SampleSource source;
+    if (sanitizers != NULL && *sanitizers != '\0') return;
+    pid_t writer = fork(); /* whose memory does not count */
+    if (writer == 0) {
+        write_many();
+        _exit(0);
+    }
+    int state = -1;
+    ck_assert_int_eq(waitpid(writer, &state, 0), writer);
+    ck_assert_int_eq(state, 0);
+    ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
+    ck_assert_int_eq(dataset_hdf5.open_source(&job, DATASET_TRAIN, &sizes, &source), STATUS_OK);
+    long before = peak_kilobytes();
+    read_many(&source);
+    ck_assert_int_lt(peak_kilobytes() - before, MANY * SIDE * SIDE / 1024 / 4);
+    source.close(source.context);
+}
+END_TEST
+
 /* ---- chunks that are not what they claim ---- */
 
 enum { CHUNK_BYTES = TRAIN * FEATURES };
@@ -282,6 +345,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, any_samples_are_read_in_any_type_and_layout, 0, 16);
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
+    tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);
     tcase_add_loop_test(tests, chunks_of_another_length_are_refused, 0,
         (int)(sizeof chunk_cases / sizeof *chunk_cases));
