@@ -50,9 +50,10 @@ Status hdf5_file_open(Hdf5File *file, const char *path) {
             sizeof file->path - 1, path);
     TRY(look_at_file(file));
     hid_t access = hdf5_file_access();
-    if (access >= 0 && !status_fault_is_due()) file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (access >= 0 && !hdf5_fault_is_due()) file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
+    Status status = file->id < 0 ? hdf5_fail_read(path, "HDF5 cannot open it") : STATUS_OK;
     if (access >= 0) H5Pclose(access);
-    if (file->id < 0) return hdf5_fail_read(path, "HDF5 cannot open it");
+    TRY(status);
     return hdf5_check_content(file->id, path, filters,
         "lockstep reads data that lies in the file itself, plain or with gzip, shuffle and "
         "fletcher32");
@@ -131,7 +132,7 @@ static Status find_name(
 
 static Status read_type(Hdf5Array *array) {
     hid_t type = H5Dget_type(array->id);
-    if (type < 0) return hdf5_fail(STATUS_DATA, array->where, "no type");
+    if (type < 0) return hdf5_fail_read(array->where, "no type");
     array->type_class = H5Tget_class(type);
     size_t bytes = H5Tget_size(type);
     array->is_signed = array->type_class == H5T_INTEGER ? H5Tget_sign(type) == H5T_SGN_2 : 1;
@@ -189,7 +190,7 @@ static Status measure_chunks(const Hdf5Array *array, hid_t creation, Storage *st
 static Status measure_storage(const Hdf5Array *array, const Hdf5File *file, Storage *storage) {
     hid_t creation = H5Dget_create_plist(array->id);
     *storage = (Storage){.is_chunked = 0};
-    if (creation < 0) return hdf5_fail(STATUS_DATA, array->where, "no description of its storage");
+    if (creation < 0) return hdf5_fail_read(array->where, "no description of its storage");
     *storage = (Storage){.is_chunked = H5Pget_layout(creation) == H5D_CHUNKED,
         .promised = array->item_bytes,
         .stored = (double)H5Dget_storage_size(array->id),
@@ -211,8 +212,9 @@ static Status check_chunks(const Hdf5Array *array, const Storage *storage) {
     hsize_t count = 0;
     hid_t space = H5Dget_space(array->id);
     int failed = space < 0 || H5Dget_num_chunks(array->id, space, &count) < 0;
+    Status status = failed ? hdf5_fail_read(array->where, "cannot count its chunks") : STATUS_OK;
     if (space >= 0) H5Sclose(space);
-    if (failed) return hdf5_fail_read(array->where, "cannot count its chunks");
+    TRY(status);
     if (storage->chunk_bytes > CHUNK_BYTES_MAX)
         return FAIL(STATUS_DATA,
             "%s: its chunks have %.0f bytes, at most %d expected; store a few samples in each",
@@ -247,8 +249,9 @@ static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name
     array->id = -1;
     if (access >= 0 && H5Pset_chunk_cache(access, CACHE_SLOTS, (size_t)bytes, 0) >= 0)
         array->id = H5Dopen2(file->id, name, access);
+    Status status = array->id < 0 ? hdf5_fail_read(array->where, "cannot open") : STATUS_OK;
     if (access >= 0) H5Pclose(access);
-    return array->id < 0 ? hdf5_fail_read(array->where, "cannot open") : STATUS_OK;
+    return status;
 }
 
 Status hdf5_array_open(
@@ -288,14 +291,14 @@ Status hdf5_array_read(
     size[0] = (hsize_t)count;
     if (array->chunks != NULL) TRY(hdf5_chunks_check(array->chunks, first, count, array->where));
     hid_t in_file = H5Dget_space(array->id), in_memory = H5Screate_simple(dimensions, size, NULL);
-    int failed = in_file < 0 || in_memory < 0 || status_fault_is_due() ||
+    int failed = in_file < 0 || in_memory < 0 || hdf5_fault_is_due() ||
                  H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, size, NULL) < 0 ||
                  H5Dread(array->id, memory_type, in_memory, in_file, H5P_DEFAULT, items) < 0;
-    if (in_file >= 0) H5Sclose(in_file);
-    if (in_memory >= 0) H5Sclose(in_memory);
-    if (!failed) return STATUS_OK;
     char what[64];
     snprintf(what, sizeof what, "cannot read samples %lld to %lld", (long long)first,
         (long long)(first + count - 1));
-    return hdf5_fail_read(array->where, what);
+    Status status = failed ? hdf5_fail_read(array->where, what) : STATUS_OK;
+    if (in_file >= 0) H5Sclose(in_file);
+    if (in_memory >= 0) H5Sclose(in_memory);
+    return status;
 }

@@ -22,7 +22,7 @@ static int is_allowed(const Walk *walk, H5Z_filter_t filter) {
 static Status check_dataset(const Walk *walk, hid_t dataset, const char *name) {
     hid_t creation = H5Dget_create_plist(dataset);
     const char *problem = NULL;
-    if (creation < 0) return hdf5_fail(STATUS_DATA, walk->path, name);
+    if (creation < 0) return hdf5_fail_read(walk->path, name);
     H5D_layout_t layout = H5Pget_layout(creation);
     if (H5Pget_external_count(creation) != 0) problem = "keeps its data in another file";
     if (layout != H5D_COMPACT && layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED)
@@ -42,7 +42,7 @@ static Status check_dataset(const Walk *walk, hid_t dataset, const char *name) {
 static Status check_object(Walk *walk, hid_t parent, const char *name) {
     hid_t object = H5Oopen(parent, name, H5P_DEFAULT);
     Status status = STATUS_OK;
-    if (object < 0) return hdf5_fail(STATUS_DATA, walk->path, name);
+    if (object < 0) return hdf5_fail_read(walk->path, name);
     H5I_type_t type = H5Iget_type(object);
     if (type == H5I_DATASET)
         status = check_dataset(walk, object, name);
@@ -71,7 +71,7 @@ static Status check_group(Walk *walk, hid_t group) {
     if (++walk->depth > DEPTH_MAX)
         return FAIL(STATUS_DATA, "%s: groups lie too deep in each other", walk->path);
     if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, &position, check_link, walk) < 0)
-        walk->status = hdf5_fail(STATUS_DATA, walk->path, "cannot list a group");
+        walk->status = hdf5_fail_read(walk->path, "cannot list a group");
     walk->depth--;
     return walk->status;
 }
@@ -80,7 +80,7 @@ Status hdf5_check_content(
     hid_t file, const char *path, const H5Z_filter_t *filters, const char *hint) {
     Walk walk = {.path = path, .filters = filters, .hint = hint, .status = STATUS_OK};
     hid_t root = H5Gopen2(file, "/", H5P_DEFAULT);
-    if (root < 0) return hdf5_fail(STATUS_DATA, path, "no root");
+    if (root < 0) return hdf5_fail_read(path, "no root");
     Status status = check_group(&walk, root);
     H5Gclose(root);
     return status;

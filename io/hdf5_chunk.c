@@ -174,7 +174,7 @@ static Status check_chunk(Hdf5Chunks *chunks, int64_t index, const char *array) 
         return FAIL(STATUS_DATA, "%s: claims %llu bytes in a file of %lld", where,
             (unsigned long long)stored, (long long)chunks->file_bytes);
     TRY(make_room(chunks, (size_t)stored));
-    if (status_fault_is_due() ||
+    if (hdf5_fault_is_due() ||
         H5Dread_chunk(chunks->dataset, H5P_DEFAULT, offset, &skipped, chunks->stored) < 0)
         return hdf5_fail_read(where, "cannot read it");
     if (is_partial && chunks->leaves_partial) skipped = UINT32_MAX;

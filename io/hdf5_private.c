@@ -1,5 +1,6 @@
 /* hdf5_private.c - see hdf5_private.h. */
 #include "io/hdf5_private.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,31 +36,48 @@ void hdf5_prepare(void) {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
-static herr_t keep_description(unsigned depth, const H5E_error2_t *error, void *text) {
+/* How HDF5's drivers quote the system. */
+#define SYSTEM_MARK "error message = '"
+
+typedef struct Reason {
+    int is_system; /* the system refused */
+    char text[256];
+} Reason;
+
+static herr_t keep_reason(unsigned depth, const H5E_error2_t *error, void *context) {
+    Reason *reason = context;
     (void)depth;
-    if (error->desc != NULL) snprintf(text, 256, "%s", error->desc);
+    if (error->desc == NULL) return 0;
+    const char *quoted = strstr(error->desc, SYSTEM_MARK);
+    reason->is_system = quoted != NULL;
+    snprintf(reason->text, sizeof reason->text, "%s",
+        quoted == NULL ? error->desc : quoted + strlen(SYSTEM_MARK));
+    reason->text[strcspn(reason->text, quoted == NULL ? "\n" : "'")] = '\0'; /* addresses follow */
     return 0;
+}
+
+static Reason find_reason(void) {
+    Reason reason = {.text = "HDF5 gives no reason"};
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_reason, &reason); /* the innermost comes last */
+    H5Eclear2(H5E_DEFAULT);
+    return reason;
 }
 
 Status hdf5_fail(Status status, const char *path, const char *what) {
-    char text[256] = "HDF5 gives no reason";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_description, text); /* the innermost comes last */
-    H5Eclear2(H5E_DEFAULT);
-    text[strcspn(text, "\n")] = '\0'; /* what follows are times and addresses */
-    return FAIL(status, "%s: %s: %s", path, what, text);
-}
-
-/* The innermost error tells whether the system refused the read. */
-static herr_t keep_origin(unsigned depth, const H5E_error2_t *error, void *is_system) {
-    (void)depth;
-    *(int *)is_system = error->maj_num == H5E_IO;
-    return 0;
+    return FAIL(status, "%s: %s: %s", path, what, find_reason().text);
 }
 
 Status hdf5_fail_read(const char *path, const char *what) {
-    int is_system = 0;
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_origin, &is_system);
-    return hdf5_fail(is_system ? STATUS_IO : STATUS_DATA, path, what);
+    Reason reason = find_reason();
+    return FAIL(reason.is_system ? STATUS_IO : STATUS_DATA, "%s: %s: %s", path, what, reason.text);
+}
+
+int hdf5_fault_is_due(void) {
+    if (!status_fault_is_due()) return 0;
+    H5Eclear2(H5E_DEFAULT);
+    H5Epush2(H5E_DEFAULT, __FILE__, __func__, __LINE__, H5E_ERR_CLS, H5E_IO, H5E_READERROR,
+        SYSTEM_MARK "%s'", strerror(errno));
+    return 1;
 }
 
 hid_t hdf5_file_access(void) {

@@ -17,11 +17,16 @@ void hdf5_prepare(void);
 int hdf5_enter(void);
 void hdf5_leave(int *section);
 
-/* Local. FAIL with `status`: "PATH: WHAT: " and HDF5's innermost explanation. */
+/* Local. FAIL with `status`: "PATH: WHAT: " and HDF5's innermost explanation, or the system's.
+ * Comes right after the call that failed: any other call of HDF5, closing too, makes it forget why.
+ */
 MUST_CHECK Status hdf5_fail(Status status, const char *path, const char *what);
 
 /* Local. The same, for a read: STATUS_IO when the system refused it, else STATUS_DATA. */
 MUST_CHECK Status hdf5_fail_read(const char *path, const char *what);
+
+/* Local. status_fault_is_due for a read by HDF5, which then seems refused by the system. */
+int hdf5_fault_is_due(void);
 
 /* Local. Walk through all of a file: no storage outside it, no link but hard ones, no layout but
  * HDF5's plain ones and no filter but `filters`, ended by H5Z_FILTER_NONE. `hint` ends the message.

@@ -1,9 +1,10 @@
 /* test_hdf5_set.c - sets in HDF5 files: types and layouts, any samples in any runs, and no handle
  * that stays open, whatever fails. */
 #include "io/dataset_format.h"
+#include "io/hdf5_private.h"
 #include "src/memory.h"
 #include "tests/support/unit_check.h"
-#include <hdf5.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +158,9 @@ START_TEST(every_open_read_and_allocation_may_fail) {
             ck_assert_int_gt(n, 12);
             break;
         }
-        ck_assert_msg(status != STATUS_OK, "point %ld", n);
+        ck_assert_msg(status == STATUS_IO || status == STATUS_NO_MEMORY, "point %ld: %s", n,
+            status_message());
+        ck_assert_ptr_null(strstr(status_message(), "gives no reason"));
     }
 }
 END_TEST
@@ -176,6 +179,58 @@ START_TEST(a_file_that_is_cut_while_it_is_open_is_noticed) {
     ck_assert_ptr_nonnull(strstr(status_message(), "was changed while it was read"));
     source.close(source.context);
     ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_DATA);
+}
+END_TEST
+
+/* Let the system refuse reads through HDF5's descriptor: there is no memory at low addresses. */
+static void refuse_reads(hid_t file) {
+    void *handle = NULL;
+    int memory = open("/proc/self/mem", O_RDONLY);
+    ck_assert_int_ge(memory, 0);
+    ck_assert_int_ge(H5Fget_vfd_handle(file, H5P_DEFAULT, &handle), 0);
+    ck_assert_int_ge(dup2(memory, *(int *)handle), 0);
+    close(memory);
+}
+
+START_TEST(a_read_that_the_system_refuses_is_no_bad_data) {
+    static const int64_t first = 0;
+    DatasetSizes sizes;
+    SampleSource source;
+    float row[FEATURES];
+    hid_t file = -1;
+    write_set((Form){.chunk_rows = _i * 2, .type = H5T_IEEE_F32LE});
+    ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
+    ck_assert_int_eq(dataset_hdf5.open_source(&job, DATASET_TRAIN, &sizes, &source), STATUS_OK);
+    ck_assert_int_eq(H5Fget_obj_ids((hid_t)H5F_OBJ_ALL, H5F_OBJ_FILE, 1, &file), 1);
+    refuse_reads(file);
+    ck_assert_int_eq(source.read(source.context, &first, 1, row), STATUS_IO);
+    ck_assert_msg(strstr(status_message(), ": Input/output error") != NULL, "%s", status_message());
+    source.close(source.context);
+}
+END_TEST
+
+START_TEST(a_disk_error_while_the_content_is_checked_is_told) {
+    static const H5Z_filter_t none[] = {H5Z_FILTER_NONE};
+    write_set((Form){.type = H5T_STD_U8LE});
+    hid_t access = hdf5_file_access();
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    H5Pclose(access);
+    hdf5_prepare();
+    refuse_reads(file);
+    ck_assert_int_eq(hdf5_check_content(file, path, none, ""), STATUS_IO);
+    ck_assert_msg(strstr(status_message(), ": Input/output error") != NULL, "%s", status_message());
+    H5Fclose(file);
+}
+END_TEST
+
+START_TEST(a_file_that_was_cut_says_so) {
+    DatasetSizes sizes;
+    write_set((Form){.type = H5T_STD_U8LE});
+    ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
+    ck_assert_int_eq(truncate(path, sizes.file_bytes - 50), 0);
+    ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_DATA);
+    ck_assert_msg(
+        strstr(status_message(), ": truncated file: eof = ") != NULL, "%s", status_message());
 }
 END_TEST
 
@@ -350,6 +405,9 @@ int main(void) {
     tcase_add_loop_test(tests, chunks_of_another_length_are_refused, 0,
         (int)(sizeof chunk_cases / sizeof *chunk_cases));
     tcase_add_test(tests, a_chunk_with_missing_rows_may_be_left_unpacked);
+    tcase_add_loop_test(tests, a_read_that_the_system_refuses_is_no_bad_data, 0, 2);
+    tcase_add_test(tests, a_disk_error_while_the_content_is_checked_is_told);
+    tcase_add_test(tests, a_file_that_was_cut_says_so);
     tcase_add_test(tests, another_file_than_rank_0_has_seen_is_refused);
     return unit_check_run(suite);
 }

@@ -78,13 +78,13 @@ def zip_archive(path):
         file.write(b"PK\3\4" + bytes(100))
 
 
-@broken(65, "HDF5 cannot open it")
+@broken(65, "HDF5 cannot open it: file signature not found")
 def noise(path):
     with open(path, "wb") as file:
         file.write(bytes(range(256)) * 20)
 
 
-@broken(65, "HDF5 cannot open it")
+@broken(65, "HDF5 cannot open it: truncated file: eof = ")
 def cut(path):
     write_good(path)
     os.truncate(path, os.path.getsize(path) - 50)

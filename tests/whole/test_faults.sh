@@ -22,7 +22,7 @@ sweep() {
             if ! grep -q '^warning' "$folder/out"; then survived=$((survived + 1)); fi
             if [ "$survived" -ge 3 ]; then break; fi
             ;;
-        65 | 66 | 71 | 73 | 74)
+        71 | 73 | 74)
             failed=$((failed + 1))
             survived=0
             if ! grep -q '^lockstep: ' "$folder/err"; then
