@@ -1,5 +1,6 @@
 /* dataset_hdf5.c - one HDF5 file with images and labels, of which each rank reads what its batches
- * want. Names: see below; in the groups /train and /test, or beside each other.
+ * want. Names: see below; in the groups /train and /test, or beside each other. The training set's
+ * may lack the split.
  *
  * Images: uint8, or floats of 2, 4 or 8 bytes, which become float32. Labels: whole numbers of any
  * type, all held in memory; the classes are 0 to the largest training label, for both splits. */
@@ -9,30 +10,70 @@
 
 enum { LABEL_CHUNK = 1024 };
 
-static const char *const group_names[] = {[DATASET_TRAIN] = "train", [DATASET_TEST] = "test"};
-static const char *const image_names[][8] = {
-    [DATASET_TRAIN] = {"train/images", "train/x", "train/data", "images", "x", "data", "x_train"},
-    [DATASET_TEST] = {"test/images", "test/x", "test/data", "test_images", "x_test"}};
-static const char *const label_names[][10] = {
-    [DATASET_TRAIN] = {"train/labels", "train/y", "train/label", "train/targets", "labels", "y",
-        "label", "targets", "y_train"},
-    [DATASET_TEST] = {
-        "test/labels", "test/y", "test/label", "test/targets", "test_labels", "y_test"}};
-static const char *const image_words[] = {
-    [DATASET_TRAIN] = "training images", [DATASET_TEST] = "test images"};
-static const char *const label_words[] = {
-    [DATASET_TRAIN] = "training labels", [DATASET_TEST] = "test labels"};
+static const char *const image_words[] = {"images", "image", "x", "data", NULL};
+static const char *const label_words[] = {"labels", "label", "y", "targets", "target", NULL};
+
+typedef struct SplitNames {
+    Hdf5Names images, labels;
+} SplitNames;
+
+#define SPLIT(split, what, may_be_bare)                                                            \
+    {                                                                                              \
+        {what " images", split, image_words, may_be_bare}, {                                       \
+            what " labels", split, label_words, may_be_bare                                        \
+        }                                                                                          \
+    }
+static const SplitNames train_names = SPLIT("train", "training", 1);
+
+/* The first that is there is the test split, as in folders of images. */
+static const SplitNames test_names[] = {SPLIT("test", "test", 0), SPLIT("val", "validation", 0),
+    SPLIT("valid", "validation", 0), SPLIT("validation", "validation", 0)};
+
+/* *names is NULL where there is nothing of a test split. */
+static Status find_test(const Hdf5File *file, const SplitNames **names) {
+    *names = NULL;
+    for (size_t i = 0; i < sizeof test_names / sizeof *test_names; i++) {
+        Hdf5Found images, labels;
+        TRY(hdf5_names_search(file->id, file->path, &test_names[i].images, &images));
+        TRY(hdf5_names_search(file->id, file->path, &test_names[i].labels, &labels));
+        if (!images.has_group && images.array_count + labels.array_count == 0) continue;
+        *names = &test_names[i];
+        break;
+    }
+    return STATUS_OK;
+}
+
+static Status find_split(const Hdf5File *file, DatasetSplit split, const SplitNames **names) {
+    *names = &train_names;
+    if (split == DATASET_TRAIN) return STATUS_OK;
+    TRY(find_test(file, names));
+    if (*names == NULL) *names = &test_names[0];
+    return STATUS_OK;
+}
 
 static Status has_split(const Job *job, DatasetSplit split, int *has) {
     HDF5_SECTION;
     Hdf5File file;
+    const SplitNames *names = &train_names;
     Status status = hdf5_file_open(&file, job->data.path);
-    if (status == STATUS_OK)
-        *has = hdf5_file_has(&file, group_names[split]) ||
-               hdf5_file_has_array(&file, image_names[split]) ||
-               hdf5_file_has_array(&file, label_names[split]);
+    if (status == STATUS_OK && split == DATASET_TEST) status = find_test(&file, &names);
+    *has = names != NULL;
     hdf5_file_close(&file);
     return status;
+}
+
+static Status open_images(Hdf5Array *array, const Hdf5File *file, DatasetSplit split) {
+    const SplitNames *names = NULL;
+    *array = (Hdf5Array){.id = -1};
+    TRY(find_split(file, split, &names));
+    return hdf5_array_open(array, file, &names->images);
+}
+
+static Status open_labels(Hdf5Array *array, const Hdf5File *file, DatasetSplit split) {
+    const SplitNames *names = NULL;
+    *array = (Hdf5Array){.id = -1};
+    TRY(find_split(file, split, &names));
+    return hdf5_array_open(array, file, &names->labels);
 }
 
 /* ---- measuring ---- */
@@ -74,7 +115,7 @@ static Status measure_images(
     const Hdf5File *file, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     Hdf5Array array;
     int is_nhwc = 0;
-    Status status = hdf5_array_open(&array, file, image_names[split], image_words[split]);
+    Status status = open_images(&array, file, split);
     if (status == STATUS_OK) status = describe_images(&array, job->data.layout, sizes, &is_nhwc);
     hdf5_array_close(&array);
     return status;
@@ -82,7 +123,7 @@ static Status measure_images(
 
 static Status measure_labels(const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes) {
     Hdf5Array array;
-    Status status = hdf5_array_open(&array, file, label_names[split], label_words[split]);
+    Status status = open_labels(&array, file, split);
     if (status == STATUS_OK) status = check_labels(&array, sizes->count);
     hdf5_array_close(&array);
     return status;
@@ -91,8 +132,7 @@ static Status measure_labels(const Hdf5File *file, DatasetSplit split, const Dat
 static Status count_classes(const Hdf5File *file, int64_t *class_count) {
     Hdf5Array array;
     int64_t largest = 0;
-    Status status =
-        hdf5_array_open(&array, file, label_names[DATASET_TRAIN], label_words[DATASET_TRAIN]);
+    Status status = open_labels(&array, file, DATASET_TRAIN);
     if (status == STATUS_OK) status = check_labels(&array, array.shape.size[0]);
     if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &largest);
     hdf5_array_close(&array);
@@ -124,7 +164,7 @@ static Status fill_labels(
     const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes, int32_t *labels) {
     Hdf5Array array;
     int64_t largest = 0;
-    Status status = hdf5_array_open(&array, file, label_names[split], label_words[split]);
+    Status status = open_labels(&array, file, split);
     if (status == STATUS_OK) status = check_labels(&array, sizes->count);
     if (status == STATUS_OK) status = read_labels(&array, sizes->class_count, labels, &largest);
     hdf5_array_close(&array);
@@ -192,7 +232,7 @@ static void close_reader(void *context) {
 static Status open_reader(
     Reader *reader, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
     TRY(hdf5_file_open(&reader->file, job->data.path));
-    TRY(hdf5_array_open(&reader->images, &reader->file, image_names[split], image_words[split]));
+    TRY(open_images(&reader->images, &reader->file, split));
     TRY(describe_images(&reader->images, job->data.layout, &reader->sizes, &reader->is_nhwc));
     if (!array_is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
         return FAIL(STATUS_DATA, "%s: another file, shape or type than rank 0 has seen",

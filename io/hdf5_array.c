@@ -79,55 +79,6 @@ Status hdf5_file_check_unchanged(const Hdf5File *file) {
         file->path, (long long)file->bytes, (long long)now.st_size);
 }
 
-/* ---- finding an array ---- */
-
-/* Whether every step of "a/b" is there. */
-static int exists(hid_t file, const char *name) {
-    char step[64];
-    for (size_t n = 1; n <= strlen(name); n++) {
-        if (name[n] != '/' && name[n] != '\0') continue;
-        snprintf(step, sizeof step, "%.*s", (int)n, name);
-        if (H5Lexists(file, step, H5P_DEFAULT) <= 0) return 0;
-    }
-    return 1;
-}
-
-/* Whether it is a dataset: a group may be called "x" too. */
-static int is_dataset(hid_t file, const char *name) {
-    hid_t object = exists(file, name) ? H5Oopen(file, name, H5P_DEFAULT) : -1;
-    int is_one = object >= 0 && H5Iget_type(object) == H5I_DATASET;
-    if (object >= 0) H5Oclose(object);
-    H5Eclear2(H5E_DEFAULT);
-    return is_one;
-}
-
-int hdf5_file_has(const Hdf5File *file, const char *name) {
-    return exists(file->id, name);
-}
-
-int hdf5_file_has_array(const Hdf5File *file, const char *const *names) {
-    for (int i = 0; names[i] != NULL; i++)
-        if (is_dataset(file->id, names[i])) return 1;
-    return 0;
-}
-
-static Status find_name(
-    const Hdf5File *file, const char *const *names, const char *what, const char **found) {
-    char list[256] = "";
-    *found = NULL;
-    for (int i = 0; names[i] != NULL; i++) {
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s/%s", i == 0 ? "" : ", ", names[i]);
-        if (!is_dataset(file->id, names[i])) continue;
-        if (*found != NULL)
-            return FAIL(STATUS_DATA, "%s: has /%s and /%s; keep one of them as the %s", file->path,
-                *found, names[i], what);
-        *found = names[i];
-    }
-    if (*found != NULL) return STATUS_OK;
-    return FAIL(STATUS_MISSING, "%s: has no %s; looked for %s", file->path, what, list);
-}
-
 /* ---- what an array is ---- */
 
 static Status read_type(Hdf5Array *array) {
@@ -254,12 +205,11 @@ static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name
     return status;
 }
 
-Status hdf5_array_open(
-    Hdf5Array *array, const Hdf5File *file, const char *const *names, const char *what) {
-    const char *name = NULL;
+Status hdf5_array_open(Hdf5Array *array, const Hdf5File *file, const Hdf5Names *names) {
+    char name[HDF5_NAME_BYTES];
     Storage storage;
     *array = (Hdf5Array){.id = -1};
-    TRY(find_name(file, names, what, &name));
+    TRY(hdf5_names_find(file->id, file->path, names, name));
     snprintf(array->where, sizeof array->where, "%s: /%s", file->path, name);
     array->id = H5Dopen2(file->id, name, H5P_DEFAULT);
     if (array->id < 0) return hdf5_fail_read(array->where, "cannot open");

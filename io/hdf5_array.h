@@ -4,6 +4,7 @@
 #define IO_HDF5_ARRAY_H
 
 #include "io/hdf5_chunk.h"
+#include "io/hdf5_names.h"
 
 /* An HDF5 file of data, open for reading. */
 typedef struct Hdf5File {
@@ -32,18 +33,11 @@ void hdf5_file_close(Hdf5File *file);
  * where a file has been cut. Fails with STATUS_DATA, STATUS_IO. */
 MUST_CHECK Status hdf5_file_check_unchanged(const Hdf5File *file);
 
-/* Local. Whether there is anything under the name. */
-int hdf5_file_has(const Hdf5File *file, const char *name);
-
-/* Local. Whether the file has an array under any of `names`, ended by NULL. */
-int hdf5_file_has_array(const Hdf5File *file, const char *const *names);
-
-/* Local. Open the one array among `names`, ended by NULL, that is there, and check that all of it
- * is stored: what its shape promises is what the file holds, or what deflate can make of it. `what`
- * says what is looked for. The caller closes with hdf5_array_close, also after a failure. Fails
- * with STATUS_MISSING (no such name), STATUS_DATA. */
-MUST_CHECK Status hdf5_array_open(
-    Hdf5Array *array, const Hdf5File *file, const char *const *names, const char *what);
+/* Local. Open the one array that `names` fit, and check that all of it is stored: what its shape
+ * promises is what the file holds, or what deflate can make of it. The caller closes with
+ * hdf5_array_close, also after a failure. Fails with STATUS_MISSING (no such name), STATUS_DATA,
+ * STATUS_IO. */
+MUST_CHECK Status hdf5_array_open(Hdf5Array *array, const Hdf5File *file, const Hdf5Names *names);
 void hdf5_array_close(Hdf5Array *array);
 
 /* Local. Read rows [first, first + count) of the first dimension as items of `memory_type`. Fails

@@ -130,6 +130,77 @@ START_TEST(any_samples_are_read_in_any_type_and_layout) {
 }
 END_TEST
 
+/* ---- names ---- */
+
+typedef struct NameCase {
+    const char *names[6]; /* training images and labels, test images and labels, more images */
+    int test_count;       /* 0: there is no test split */
+    const char *problem;  /* NULL: it is read */
+} NameCase;
+
+static const NameCase name_cases[] = {
+    {{"data", "targets", "test_data", "test_targets"}, TEST, NULL},
+    {{"train/images", "train/labels", "val/images", "val/labels"}, TEST, NULL},
+    {{"train_images", "train_labels", "test_images", "test_labels"}, TEST, NULL},
+    {{"train_x", "train_y", "valid_x", "valid_y"}, TEST, NULL},
+    {{"X_train", "y_train", "X_test", "y_test"}, TEST, NULL}, {{"X", "Y"}, 0, NULL},
+    {{"train/image", "train/label", "test/image", "test/target"}, TEST, NULL},
+    {{"Train/Images", "TRAIN_LABELS", "images_test", "labels_test"}, TEST, NULL},
+    {{"image_train", "target", "Validation/x", "y_validation"}, TEST, NULL},
+    {{"x", "y", "x_test", "y_test", "x_val"}, TEST, NULL},
+    {{"x", "y", "x_val", "labels"}, 0,
+        "has /labels and /y; keep one of them as the training labels"},
+    {{"x", "y", "x_val", "test_y"}, 0,
+        "has no test images; looked for /test/images, /test_images, "},
+    {{"x", "y", "val/x", "val/w"}, 0, "has no validation labels; looked for /val/labels, "},
+    {{"x", "y", "x_test", "y_test", "test/x"}, 0, "has /test/x and /x_test; keep one of them"},
+    {{"X", "y", "x_test", "y_test", "x"}, 0,
+        "has /X and /x; keep one of them as the training images"},
+    {{"pictures", "y", "x_test", "y_test", "x/images"}, 0,
+        "has no training images; looked for /train/images, /train_images, /images_train, /images "
+        "(or image, x or data for images); the file has pictures, x/, x_test, y, y_test"},
+    {{"trainx", "y", "xtest", "y_tests"}, 0, "the file has trainx, xtest, y, y_tests"}};
+
+static void write_named(const char *const *names) {
+    const Form form = {.type = H5T_STD_U8LE};
+    double values[TRAIN * FEATURES] = {0};
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    for (int i = 0; i < 6 && names[i] != NULL; i++) {
+        const hsize_t sizes[] = {i < 2 ? TRAIN : TEST, HEIGHT, WIDTH};
+        char group[64];
+        snprintf(group, sizeof group, "%s", names[i]);
+        char *slash = strchr(group, '/');
+        if (slash != NULL) *slash = '\0';
+        if (slash != NULL && H5Lexists(file, group, H5P_DEFAULT) <= 0)
+            H5Gclose(H5Gcreate2(file, group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+        write_array(file, names[i], i % 2 == 0 ? 3 : 1, sizes, values, form);
+    }
+    ck_assert_int_ge(H5Fclose(file), 0);
+}
+
+static Status measure_both(int *has_test, DatasetSizes sizes[2]) {
+    TRY(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes[0]));
+    TRY(dataset_hdf5.has_split(&job, DATASET_TEST, has_test));
+    return *has_test ? dataset_hdf5.measure(&job, DATASET_TEST, &sizes[1]) : STATUS_OK;
+}
+
+START_TEST(one_list_of_names_holds_for_every_split) {
+    const NameCase *chosen = &name_cases[_i];
+    DatasetSizes sizes[2] = {{0}, {0}};
+    int has_test = 0;
+    write_named(chosen->names);
+    Status status = measure_both(&has_test, sizes);
+    if (chosen->problem != NULL) {
+        ck_assert_int_ne(status, STATUS_OK);
+        ck_assert_msg(strstr(status_message(), chosen->problem) != NULL, "%s", status_message());
+        return;
+    }
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
+    ck_assert_int_eq(sizes[0].count, TRAIN);
+    ck_assert_int_eq(sizes[1].count, chosen->test_count);
+}
+END_TEST
+
 static Status use_set(void) {
     static const int64_t index[] = {1, 2, 4};
     DatasetSizes sizes;
@@ -399,6 +470,8 @@ int main(void) {
     TCase *tests = unit_check_case(suite, "hdf5");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, any_samples_are_read_in_any_type_and_layout, 0, 16);
+    tcase_add_loop_test(tests, one_list_of_names_holds_for_every_split, 0,
+        (int)(sizeof name_cases / sizeof *name_cases));
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);

@@ -98,7 +98,7 @@ def damaged_superblock(path):
         file.write(b"\xff" * 40)
 
 
-@broken_set(66, "has no training images; looked for /train/images, /train/x")
+@broken_set(66, "has no training images; looked for /train/images, /train_images, /images_train, /images (or image, x or data for images); the file has test/, train/")
 def no_images(file):
     pass
 
@@ -108,7 +108,7 @@ def no_test_labels(file):
     pass
 
 
-@broken_set(65, "has /train/images and /images; keep one of them", skip=())
+@broken_set(65, "has /images and /train/images; keep one of them", skip=())
 def two_images(file):
     file["images"] = np.zeros((8, 3, 5), np.uint8)
 
