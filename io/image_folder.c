@@ -46,11 +46,16 @@ static int is_folder(const char *path) {
     return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
 }
 
+/* What follows the last dot of a path's last name, with the dot; "" where there is none. */
+static const char *ending_of(const char *path) {
+    const char *name = strrchr(path, '/'), *dot = strrchr(path, '.');
+    return dot == NULL || (name != NULL && dot <= name + 1) ? "" : dot;
+}
+
 static int is_image(const char *path) {
     static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const char *ending = strrchr(path, '.');
-    for (size_t i = 0; ending != NULL && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(ending, endings[i]) == 0) return !is_folder(path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(ending_of(path), endings[i]) == 0) return 1;
     return 0;
 }
 
@@ -60,31 +65,124 @@ static Status join(char out[IMAGE_FOLDER_PATH_BYTES], const char *folder, const 
     return FAIL(STATUS_DATA, "%.100s...: the path is too long", folder);
 }
 
-/* What `accepts` takes of the entries of an open folder. */
-static Status read_entries(
-    NameList *list, DIR *stream, const char *path, int (*accepts)(const char *)) {
+/* ---- files that are no images ---- */
+
+static void note_kind(PassedOver *over, const char *ending) {
+    char kind[IMAGE_FOLDER_KIND_BYTES] = "";
+    if (strlen(ending) < sizeof kind) snprintf(kind, sizeof kind, "%s", ending);
+    int place = 0, order = 1;
+    while (place < over->kind_count && (order = strcmp(over->kinds[place], kind)) < 0) place++;
+    if (order == 0) return;
+    if (over->kind_count == IMAGE_FOLDER_KINDS_MAX)
+        over->has_more_kinds = 1;
+    else
+        over->kind_count++;
+    for (int i = over->kind_count - 1; i > place; i--)
+        memcpy(over->kinds[i], over->kinds[i - 1], sizeof kind);
+    if (place < over->kind_count) memcpy(over->kinds[place], kind, sizeof kind);
+}
+
+static void pass_over(PassedOver *over, const char *path) {
+    if (over->count++ == 0 || strcmp(path, over->first) < 0)
+        snprintf(over->first, sizeof over->first, "%s", path);
+    note_kind(over, ending_of(path));
+}
+
+/* ---- listing ---- */
+
+/* Where the entries of a folder go, as paths without their first `skip` bytes. */
+typedef struct Listing {
+    NameList *folders, *images; /* images NULL: they are passed over as well */
+    PassedOver *over;
+    size_t skip;
+} Listing;
+
+static Status read_entries(const Listing *listing, DIR *stream, const char *path) {
     for (;;) {
         char entry_path[IMAGE_FOLDER_PATH_BYTES];
         errno = status_fault_is_due() ? EIO : 0;
         const struct dirent *entry = errno == 0 ? readdir(stream) : NULL;
         if (entry == NULL && errno != 0)
             return FAIL(STATUS_IO, "%s: cannot read the folder: %s", path, strerror(errno));
-        if (entry == NULL) break;
+        if (entry == NULL) return STATUS_OK;
         if (entry->d_name[0] == '.') continue;
         TRY(join(entry_path, path, entry->d_name));
-        if (accepts(entry_path)) TRY(add_name(list, entry->d_name));
+        if (is_folder(entry_path))
+            TRY(add_name(listing->folders, entry_path + listing->skip));
+        else if (listing->images != NULL && is_image(entry_path))
+            TRY(add_name(listing->images, entry_path + listing->skip));
+        else
+            pass_over(listing->over, entry_path);
     }
-    if (list->count > 0) qsort(list->names, list->count, sizeof *list->names, compare_names);
-    return STATUS_OK;
 }
 
-static Status list_names(NameList *list, const char *path, int (*accepts)(const char *)) {
+static Status list_entries(const Listing *listing, const char *path) {
     DIR *stream = opendir(path);
     if (stream == NULL)
         return FAIL(errno == ENOENT || errno == ENOTDIR ? STATUS_MISSING : STATUS_IO,
             "%s: cannot open the folder: %s", path, strerror(errno));
-    Status status = read_entries(list, stream, path, accepts);
+    Status status = read_entries(listing, stream, path);
     closedir(stream);
+    return status;
+}
+
+/* The folders of a folder. */
+static Status list_folders(ImageFolder *folder, NameList *folders, const char *path) {
+    Listing listing = {.folders = folders, .over = &folder->passed_over, .skip = strlen(path) + 1};
+    TRY(list_entries(&listing, path));
+    if (folders->count > 0)
+        qsort(folders->names, folders->count, sizeof *folders->names, compare_names);
+    return STATUS_OK;
+}
+
+/* A folder `path` below the first `top_bytes` of it must not be one of those above it. */
+static Status check_descent(const char *path, size_t top_bytes) {
+    char above[IMAGE_FOLDER_PATH_BYTES];
+    struct stat here, there;
+    int depth = 0;
+    if (stat(path, &here) != 0) return STATUS_OK; /* opening it will tell */
+    for (snprintf(above, sizeof above, "%s", path); strlen(above) > top_bytes; depth++) {
+        *strrchr(above, '/') = '\0';
+        if (stat(above, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino)
+            return FAIL(STATUS_DATA, "%s: is a link to %s, a folder above it", path, above);
+    }
+    if (depth <= IMAGE_FOLDER_DEPTH_MAX) return STATUS_OK;
+    return FAIL(
+        STATUS_DATA, "%s: lies more than %d folders below its class", path, IMAGE_FOLDER_DEPTH_MAX);
+}
+
+/* Folders, and names within a folder, in the order of their bytes. */
+static int compare_paths(const void *a, const void *b) {
+    const char *left = *(char *const *)a, *right = *(char *const *)b;
+    const char *left_slash = strrchr(left, '/'), *right_slash = strrchr(right, '/');
+    size_t left_bytes = left_slash == NULL ? 0 : (size_t)(left_slash - left);
+    size_t right_bytes = right_slash == NULL ? 0 : (size_t)(right_slash - right);
+    int order = memcmp(left, right, left_bytes < right_bytes ? left_bytes : right_bytes);
+    if (order != 0) return order;
+    if (left_bytes != right_bytes) return left_bytes < right_bytes ? -1 : 1;
+    return strcmp(left + left_bytes, right + right_bytes);
+}
+
+/* The images in a folder and in all below it, which `folders` grows by while they are listed. */
+static Status list_below(
+    ImageFolder *folder, NameList *images, NameList *folders, const char *path) {
+    char below[IMAGE_FOLDER_PATH_BYTES];
+    Listing listing = {folders, images, &folder->passed_over, strlen(path) + 1};
+    TRY(list_entries(&listing, path));
+    for (size_t i = 0; i < folders->count; i++) {
+        TRY(join(below, path, folders->names[i]));
+        TRY(check_descent(below, strlen(path)));
+        TRY(list_entries(&listing, below));
+    }
+    if (images->count > 0)
+        qsort(images->names, images->count, sizeof *images->names, compare_paths);
+    return STATUS_OK;
+}
+
+static Status list_images(ImageFolder *folder, NameList *images, const char *path) {
+    NameList folders = {.names = NULL};
+    Status status = list_below(folder, images, &folders, path);
+    free_names(&folders);
     return status;
 }
 
@@ -99,7 +197,7 @@ static Status split_path(const ImageFolder *folder, int split, char path[IMAGE_F
 static Status list_classes(ImageFolder *folder) {
     char path[IMAGE_FOLDER_PATH_BYTES];
     TRY(split_path(folder, 0, path));
-    TRY(list_names(&folder->classes, path, is_folder));
+    TRY(list_folders(folder, &folder->classes, path));
     if (folder->classes.count == 0)
         return FAIL(STATUS_MISSING, "%s: holds no folders, one for each class", path);
     if (folder->classes.count > IMAGE_FOLDER_CLASSES_MAX)
@@ -109,13 +207,23 @@ static Status list_classes(ImageFolder *folder) {
         &folder->files, IMAGE_FOLDER_SPLITS * folder->classes.count, "files of the classes");
 }
 
+/* Without train/ all of a set are classes, but not whole sets. */
+static Status check_class(const ImageFolder *folder, const char *class_path) {
+    char below[IMAGE_FOLDER_PATH_BYTES];
+    TRY(join(below, class_path, train_name));
+    if (folder->has_splits || !is_folder(below)) return STATUS_OK;
+    return FAIL(
+        STATUS_DATA, "%s: has a folder %s: it is a set, not a class", class_path, train_name);
+}
+
 /* The images of one class. */
 static Status list_class(ImageFolder *folder, int split, const char *name, size_t label) {
     char path[IMAGE_FOLDER_PATH_BYTES], class_path[IMAGE_FOLDER_PATH_BYTES];
     NameList *files = &folder->files[(size_t)split * folder->classes.count + label];
     TRY(split_path(folder, split, path));
     TRY(join(class_path, path, name));
-    TRY(list_names(files, class_path, is_image));
+    TRY(check_class(folder, class_path));
+    TRY(list_images(folder, files, class_path));
     folder->count[split] += (int64_t)files->count;
     if (files->count > 0) return STATUS_OK;
     return FAIL(STATUS_DATA, "%s: holds no image (.jpg, .jpeg or .png)", class_path);
@@ -159,7 +267,7 @@ Status image_folder_open(ImageFolder *folder, const char *path) {
     if (folder->has_splits) TRY(find_test(folder));
     if (folder->test_name == NULL) return STATUS_OK;
     TRY(split_path(folder, 1, below));
-    Status status = list_names(&classes, below, is_folder);
+    Status status = list_folders(folder, &classes, below);
     if (status == STATUS_OK) status = list_test(folder, below, &classes);
     free_names(&classes);
     return status;

@@ -2,9 +2,11 @@
  * FOLDER/test/CLASS/IMAGE, or FOLDER/CLASS/IMAGE when all are for training. Without test/, the
  * first of val/, valid/ and validation/ is the test split.
  *
- * Classes are numbered in the order of their names' bytes, and so are the images of a class. Images
- * are the files whose names end in .jpg, .jpeg or .png in any case; other files and names that
- * begin with a dot are passed over. */
+ * Classes are numbered in the order of their names' bytes. A class has the images of its folder and
+ * of all folders below it, links followed: folder after folder and name after name in the order of
+ * their bytes, as in torchvision's ImageFolder. Images are the files whose names end in .jpg, .jpeg
+ * or .png in any case; other files are passed over and counted, names that begin with a dot are
+ * not looked at. */
 #ifndef IO_IMAGE_FOLDER_H
 #define IO_IMAGE_FOLDER_H
 
@@ -15,7 +17,10 @@
 enum {
     IMAGE_FOLDER_SPLITS = 2,
     IMAGE_FOLDER_CLASSES_MAX = 1 << 16,
-    IMAGE_FOLDER_PATH_BYTES = 4096
+    IMAGE_FOLDER_PATH_BYTES = 4096,
+    IMAGE_FOLDER_DEPTH_MAX = 32, /* folders below a class, one in another */
+    IMAGE_FOLDER_KINDS_MAX = 8,
+    IMAGE_FOLDER_KIND_BYTES = 12
 };
 
 /* Names in the order of their bytes. */
@@ -23,6 +28,15 @@ typedef struct NameList {
     char **names; /* [count] */
     size_t count, capacity;
 } NameList;
+
+/* Files that are no images by their names. */
+typedef struct PassedOver {
+    int64_t count;
+    char first[IMAGE_FOLDER_PATH_BYTES]; /* in the order of the paths' bytes */
+    /* Their endings, "" for none; the first in order where there are more. */
+    char kinds[IMAGE_FOLDER_KINDS_MAX][IMAGE_FOLDER_KIND_BYTES];
+    int kind_count, has_more_kinds;
+} PassedOver;
 
 typedef struct ImageFolder {
     const char *path;                   /* borrowed */
@@ -32,11 +46,13 @@ typedef struct ImageFolder {
     NameList classes;                   /* those of train */
     NameList *files;                    /* [IMAGE_FOLDER_SPLITS][classes.count] */
     int64_t count[IMAGE_FOLDER_SPLITS]; /* images for training, for test, which may be 0 */
+    PassedOver passed_over;             /* in the classes, and beside them */
 } ImageFolder;
 
 /* Local. List the folder; no image is opened. The caller frees with image_folder_close, also after
  * a failure. Fails with STATUS_MISSING (no such folder, or no class in it), STATUS_DATA (a class
- * without images, a test class that train does not have, too many classes), STATUS_IO. */
+ * without images, a test class that train does not have, too many classes, a link to a folder above
+ * it), STATUS_IO. */
 MUST_CHECK Status image_folder_open(ImageFolder *folder, const char *path);
 void image_folder_close(ImageFolder *folder);
 

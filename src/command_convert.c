@@ -272,6 +272,15 @@ static void tell_splits(const ImageFolder *folder) {
             folder->path, folder->unused.names[i], folder->test_name);
 }
 
+static void tell_passed_over(const PassedOver *over) {
+    if (over->count == 0) return;
+    printf("passed over, being no .jpg, .jpeg or .png: %lld file%s (", (long long)over->count,
+        over->count == 1 ? "" : "s");
+    for (int i = 0; i < over->kind_count; i++)
+        printf("%s%s", i == 0 ? "" : ", ", over->kinds[i][0] == '\0' ? "others" : over->kinds[i]);
+    printf("%s), the first is %s\n", over->has_more_kinds ? ", ..." : "", over->first);
+}
+
 static Status convert_folder(Conversion *conversion) {
     FirstImage first = {.path = ""};
     ImageFolder folder;
@@ -284,6 +293,7 @@ static Status convert_folder(Conversion *conversion) {
         if (folder.count[split] > 0) status = convert_images(conversion, &folder, split, &first);
     if (status == STATUS_OK)
         status = dataset_file_finish(conversion->file, folder.classes.names, folder.classes.count);
+    if (status == STATUS_OK) tell_passed_over(&folder.passed_over);
     image_folder_close(&folder);
     return status;
 }

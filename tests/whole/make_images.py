@@ -1,6 +1,7 @@
 """make_images.py FOLDER: folders of PNG and JPEG images for test_convert.sh, good and broken; beside each broken
 folder NAME a file NAME.expect with a part of the message. make_images.py --compare FILE.h5 FOLDER [HEIGHT WIDTH]
 [MODE]: the file holds what Pillow makes of the folder."""
+import os
 import random
 import struct
 import sys
@@ -25,6 +26,16 @@ def save(image, path, **options):
     return path
 
 
+def make_deep(top):
+    """A class with folders, and the same images in one folder in the order of torchvision's ImageFolder."""
+    deep = top / "deep/train/a"
+    for i, name in enumerate(("b/c/0.png", "b/1.png", "z.png", "b!/2.png", "B/3.png", "b/4.png", "c d/e/f/5.png")):
+        save(draw("RGB", (5, 4), i), deep / name)
+    paths = [os.path.join(root, name) for root, _, names in sorted(os.walk(deep)) for name in sorted(names)]
+    for i, path in enumerate(paths):
+        save(Image.open(path), top / "flat/train/a" / f"{i:02}.png")
+
+
 def make_good(top):
     for split, count in (("train", 5), ("test", 2)):
         for label, name in enumerate(("Zebra", "ant", "b c")):
@@ -39,6 +50,7 @@ def make_good(top):
         save(image if mode == "RGB" else image.convert(mode), top / "modes" / "only" / f"{i}.png")
     save(draw("L", (9, 7), 6), top / "modes/only/6.jpg")
     save(draw("RGB", (9, 7), 7), top / "modes/only/7.jpg", progressive=True)
+    make_deep(top)
     for label in range(300):
         save(draw("RGB", (4, 5), label), top / "many" / f"{label:03}{'x' * 220}" / "only.png")
     for i, size in enumerate(((30, 20), (9, 12), (64, 64))):
@@ -97,21 +109,19 @@ def make_broken(top):
 def expected(folder, size, mode):
     images, labels = [], []
     classes = sorted(path.name for path in folder.iterdir())
-    for path in sorted(folder.glob("*/*")):
+    for path in sorted(folder.glob("*/**/*")):
         if path.suffix.lower() in (".png", ".jpg", ".jpeg") and path.name[0] != ".":
             image = Image.open(path).convert(mode)
             if size:
                 image = image.resize((size[1], size[0]), Image.BILINEAR)
             pixels = numpy.asarray(image)
             images.append(pixels[None] if mode == "L" else pixels.transpose(2, 0, 1))
-            labels.append(classes.index(path.parent.name))
+            labels.append(classes.index(path.relative_to(folder).parts[0]))
     return classes, numpy.stack(images), labels
 
 
 def compare(file, folder, size, mode):
-    splits = {"train": folder / "train", "test": folder / "test"}
-    if not splits["train"].is_dir():
-        splits = {"train": folder}
+    splits = {name: folder / name for name in ("train", "test") if (folder / name).is_dir()} or {"train": folder}
     with h5py.File(file) as found:
         assert sorted(found) == sorted(splits), list(found)
         for split, path in splits.items():

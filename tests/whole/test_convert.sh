@@ -155,6 +155,29 @@ expect_same "$folder/again.h5" "$out"
 rmdir "$made/mixed/validation"
 mv "$made/mixed/valid" "$made/mixed/test"
 
+# Folders within a class, in torchvision's order; links are followed, but not up; no file is passed over in silence.
+expect 0 convert "$made/flat" "$folder/flat.h5"
+expect 0 convert "$made/deep" "$out"
+compare deep
+expect_same "$folder/flat.h5" "$out"
+if grep -q "passed over" "$folder/out"; then fail "something was passed over"; fi
+mv "$made/deep/train/a/b" "$made/b"
+ln -s "$made/b" "$made/deep/train/a/b"
+mkdir "$made/deep/train/a/none" "$made/deep/train/a/.hidden"
+touch "$made/deep/train/a/"{README,x.GIF,none/y.webp,none/.y.webp,b/.gif,c.gif,c.longest-of-endings} "$made/deep/train/list.csv"
+expect 0 convert "$made/deep" "$out"
+expect_same "$folder/flat.h5" "$out"
+grep -q "^passed over, being no .jpg, .jpeg or .png: 6 files (others, .GIF, .csv, .gif, .webp), the first is $made/deep/train/a/README$" \
+    "$folder/out" || { cat "$folder/out"; fail "what is passed over is not told"; }
+ln -s "$made/deep/train/a" "$made/b/up"
+expect 65 convert "$made/deep" "$out"
+expect_text "/b/up: is a link to "
+rm "$made/b/up"
+mkdir "$made/above"
+mv "$made/deep" "$made/above/deep"
+expect 65 convert "$made/above" "$out"
+expect_text "above/./deep: has a folder train: it is a set, not a class"
+
 # A file that could be CIFAR-100's, beside folders of images.
 head -c 100 /dev/zero >"$made/mixed/train.bin"
 expect 0 convert "$made/mixed" "$out"
