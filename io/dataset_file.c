@@ -4,8 +4,11 @@
 #include "io/file.h"
 #include "io/hdf5_private.h"
 #include "src/memory.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CHUNK_BYTES = 1 << 15, PATH_BYTES = 4096, NAME_BYTES = 256 };
@@ -40,6 +43,36 @@ static Status split_name(DatasetFile *file, const char *path) {
     return STATUS_OK;
 }
 
+/* Before any work: what the last step, the renaming, could not do or should not. */
+static Status check_target(const DatasetFile *file, const char *path) {
+    struct stat found;
+    if (lstat(path, &found) == 0 && !S_ISREG(found.st_mode) &&
+        (!S_ISLNK(found.st_mode) || (stat(path, &found) == 0 && !S_ISREG(found.st_mode))))
+        return FAIL(STATUS_CREATE, "%s: is %s: a file's name is wanted", path,
+            S_ISDIR(found.st_mode) ? "a folder" : "no regular file");
+    if (access(file->folder, W_OK | X_OK) == 0) return STATUS_OK;
+    return FAIL(STATUS_CREATE, "%s: cannot create: %s", path, strerror(errno));
+}
+
+static char unfinished[PATH_BYTES + NAME_BYTES]; /* the temporary that a signal leaves behind */
+
+static void remove_unfinished(int number) {
+    unlink(unfinished);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* A signal that is ignored stays so. */
+static void listen_to_signals(const DatasetFile *file) {
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction action = {.sa_handler = remove_unfinished}, before;
+    sigemptyset(&action.sa_mask);
+    memcpy(unfinished, file->path, sizeof unfinished);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+}
+
 /* HDF5 says too little of a folder that is not there, so the file is made without it. */
 static Status make_temporary(DatasetFile *file) {
     int descriptor = -1;
@@ -56,6 +89,8 @@ Status dataset_file_create(DatasetFile **file, const char *path, int gzip_level)
     self->gzip_level = gzip_level;
     self->file = self->group = self->images = -1;
     TRY(split_name(self, path));
+    TRY(check_target(self, path));
+    listen_to_signals(self);
     TRY(make_temporary(self));
     hdf5_prepare();
     hid_t access = hdf5_file_access(), creation = hdf5_creation_list(H5P_FILE_CREATE, 1);

@@ -9,8 +9,10 @@
 #include "src/memory.h"
 #include "src/rng.h"
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -372,14 +374,41 @@ static Status check_options(const Conversion *conversion, int format) {
     return STATUS_OK;
 }
 
+/* Whether a file in or below the input's folder is there and no HDF5 file, which earlier
+ * conversions may have left there. */
+static int is_part_of_input(const char *output, const char *input) {
+    char folder[PATH_MAX], real_folder[PATH_MAX], real_input[PATH_MAX], start[4] = "";
+    const char *slash = strrchr(output, '/');
+    FILE *file = fopen(output, "rb");
+    size_t got = file != NULL ? fread(start, 1, sizeof start, file) : 0;
+    if (file != NULL) fclose(file);
+    if (got == 0 || memcmp(start, "\x89HDF", sizeof start) == 0) return 0;
+    snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 1 : (int)(slash - output) + 1,
+        slash == NULL ? "." : output);
+    if (realpath(folder, real_folder) == NULL || realpath(input, real_input) == NULL) return 0;
+    size_t length = strlen(real_input);
+    return strncmp(real_folder, real_input, length) == 0 &&
+           (real_folder[length] == '\0' || real_folder[length] == '/');
+}
+
+/* The result must not take the place of what it is made from. */
+static Status check_output(const char *output, const char *input) {
+    struct stat from, to;
+    if (stat(output, &to) != 0 || stat(input, &from) != 0 || !S_ISREG(to.st_mode)) return STATUS_OK;
+    if (from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+        return FAIL(STATUS_CREATE, "%s: is the input; the result needs another name", output);
+    if (!is_part_of_input(output, input)) return STATUS_OK;
+    return FAIL(STATUS_CREATE, "%s: is a file of the input; the result needs another name", output);
+}
+
 static Status convert(Conversion *conversion, const char *output) {
     Job job = {.seed = 1, .data.layout = conversion->options->layout};
+    TRY(check_output(output, conversion->input));
     TRY(memory_copy_string(&job.data.path, conversion->input));
-    Status status = find_format(conversion, &job);
+    Status status =
+        dataset_file_create(&conversion->file, output, (int)conversion->options->gzip_level);
+    if (status == STATUS_OK) status = find_format(conversion, &job);
     if (status == STATUS_OK) status = check_options(conversion, job.data.format);
-    if (status == STATUS_OK)
-        status =
-            dataset_file_create(&conversion->file, output, (int)conversion->options->gzip_level);
     if (status == STATUS_OK)
         status =
             job.data.format == IMAGES ? convert_folder(conversion) : convert_set(conversion, &job);

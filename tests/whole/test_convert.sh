@@ -9,6 +9,7 @@ convert() { "$lockstep" convert "$@"; }
 nothing_left() {
     [ -z "$(find "$folder/out.d" -mindepth 1)" ] || fail "left behind: $(find "$folder/out.d" -mindepth 1)"
 }
+grows() { [ -n "$(find "$folder/out.d" -name '.set.h5.tmp.*' -size +100k)" ]; }
 mkdir "$folder/out.d"
 out=$folder/out.d/set.h5
 
@@ -47,10 +48,49 @@ expect_same "$folder/a" "$folder/b"
 # A file that cannot be written, a disk that is full: the file that was there stays.
 cp "$out" "$folder/before"
 expect 73 convert "$folder/idx" "$folder/absent/set.h5"
+expect_text "$folder/absent/set.h5: cannot create: No such file"
+expect 73 convert "$folder/idx" "$folder/out.d"
+expect_text "$folder/out.d: is a folder: a file's name is wanted"
+expect 73 convert "$folder/idx" /dev/full
+expect_text "/dev/full: is no regular file"
 (ulimit -f 8 && expect 74 convert "$folder/idx" "$out") || fail "no error at the file size limit"
 expect_same "$folder/before" "$out"
+
+# The input is not replaced, under no name; what an earlier conversion left beside it is.
+ln "$out" "$folder/other.h5"
+ln -s "$out" "$folder/link.h5"
+for name in "$out" "$folder/out.d/./set.h5" "$folder/other.h5" "$folder/link.h5"; do
+    expect 73 convert "$out" "$name" --resize 8x8
+    expect_text "$name: is the input; the result needs another name"
+done
+expect_same "$folder/before" "$out"
+cp "$folder/idx/t10k-labels-idx1-ubyte" "$folder/labels"
+expect 73 convert "$folder/idx" "$folder/idx/t10k-labels-idx1-ubyte"
+expect_text "t10k-labels-idx1-ubyte: is a file of the input"
+expect_same "$folder/labels" "$folder/idx/t10k-labels-idx1-ubyte"
+expect 0 convert "$folder/idx" "$folder/idx/set.h5"
+expect 0 convert "$folder/idx" "$folder/idx/set.h5"
+rm "$folder/idx/set.h5"
+
+# A signal ends a conversion that would take long, and leaves nothing behind.
 rm "$out"
-nothing_left
+mkdir "$folder/long"
+for part in train t10k; do
+    printf '\0\0\010\003\0\0\116\040\0\0\0\034\0\0\0\034' >"$folder/long/$part-images-idx3-ubyte"
+    printf '\0\0\010\001\0\0\116\040' >"$folder/long/$part-labels-idx1-ubyte"
+    truncate -s $((16 + 20000 * 784)) "$folder/long/$part-images-idx3-ubyte"
+    truncate -s $((8 + 20000)) "$folder/long/$part-labels-idx1-ubyte"
+done
+for name in HUP INT TERM; do
+    env --default-signal="$name" "$lockstep" convert "$folder/long" "$out" --resize 512x512 >"$folder/started" 2>&1 &
+    started=$!
+    wait_until grows
+    kill -"$name" "$started"
+    code=0
+    wait "$started" || code=$?
+    [ "$code" = $((128 + $(kill -l "$name"))) ] || fail "exit code $code after $name"
+    nothing_left
+done
 for n in $(seq 1 100); do
     code=0
     LOCKSTEP_FAULT=$n "$lockstep" convert "$folder/idx" "$out" --format idx >"$folder/out" 2>"$folder/err" || code=$?
