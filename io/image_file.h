@@ -16,9 +16,9 @@ typedef struct Image {
 } Image;
 
 /* Local. Read a whole image. Palettes and fewer bits than 8 are expanded, 16 bits scaled to 8, an
- * alpha channel is left out. The caller frees with image_free, also after a failure.
- * Fails with STATUS_MISSING, STATUS_IO, STATUS_NO_MEMORY, STATUS_DATA (neither JPEG nor PNG, cut
- * off, damaged in any way that the decoder notices, too large). */
+ * alpha channel is left out, CMYK becomes RGB. The caller frees with image_free, also after a
+ * failure. Fails with STATUS_MISSING, STATUS_IO, STATUS_NO_MEMORY, STATUS_DATA (neither JPEG nor
+ * PNG, cut off, damaged in any way that the decoder notices, too large). */
 MUST_CHECK Status image_read(Image *image, const char *path);
 void image_free(Image *image);
 

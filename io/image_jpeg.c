@@ -12,6 +12,7 @@ typedef struct Decoder {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
     jmp_buf failed;
+    uint8_t *inks; /* [width][4]: a row of cyan, magenta, yellow, black, each 255 - ink */
     char message[JMSG_LENGTH_MAX];
 } Decoder;
 
@@ -33,12 +34,23 @@ static void prepare(Decoder *decoder) {
     decoder->jpeg.client_data = decoder;
 }
 
+/* As in Pillow's convert("RGB"), which takes every CMYK image for one of Adobe's, inverted. */
+static void inks_to_colors(const uint8_t *inks, int width, uint8_t *colors) {
+    for (int x = 0; x < width; x++, inks += 4, colors += 3)
+        for (int c = 0; c < 3; c++) {
+            unsigned product = (255u - inks[c]) * inks[3] + 128;
+            colors[c] = (uint8_t)(inks[3] - ((product >> 8) + product) / 256);
+        }
+}
+
 static void read_rows(Decoder *decoder, Image *image) {
     struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
     size_t row_bytes = (size_t)image->width * (size_t)image->channels;
     while (jpeg->output_scanline < jpeg->output_height) {
-        JSAMPROW row = image->pixels + jpeg->output_scanline * row_bytes;
+        uint8_t *pixels = image->pixels + jpeg->output_scanline * row_bytes;
+        JSAMPROW row = decoder->inks != NULL ? decoder->inks : pixels;
         jpeg_read_scanlines(jpeg, &row, 1);
+        if (decoder->inks != NULL) inks_to_colors(decoder->inks, image->width, pixels);
     }
     jpeg_finish_decompress(jpeg);
 }
@@ -54,6 +66,10 @@ static Status decode(Decoder *decoder, Image *image, const ImageBytes *file) {
     int channels = jpeg->num_components == 1 ? 1 : 3;
     TRY(image_allocate(image, file->path, channels, jpeg->image_height, jpeg->image_width));
     jpeg->out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    if (jpeg->num_components == 4) {
+        jpeg->out_color_space = JCS_CMYK; /* from YCCK, too */
+        TRY(MEMORY_ALLOCATE(&decoder->inks, 4 * (size_t)image->width, "a row of an image"));
+    }
     jpeg_start_decompress(jpeg);
     read_rows(decoder, image);
     return STATUS_OK;
@@ -64,5 +80,6 @@ Status image_decode_jpeg(Image *image, const ImageBytes *file) {
     prepare(&decoder);
     Status status = decode(&decoder, image, file);
     jpeg_destroy_decompress(&decoder.jpeg); /* also of one that was never created */
+    memory_free(decoder.inks);
     return status;
 }
