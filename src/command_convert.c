@@ -27,6 +27,20 @@ typedef struct Conversion {
     void *result; /* one sample as it is written */
 } Conversion;
 
+/* A failure that names a key of job files names what stands for it on the command line. */
+static Status name_option(Status status) {
+    static const char *const names[][2] = {{"data.path", "IN"}, {"data.resize", "--resize"},
+        {"data.pad", "--pad"}, {"data.center_crop", "--center-crop"}};
+    const char *message = status_message();
+    for (size_t i = 0; status != STATUS_OK && i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i][0]);
+        if (strncmp(message, names[i][0], length) == 0 && message[length] == ':')
+            return FAIL(status == STATUS_CONFIG ? STATUS_USAGE : status, "%s%s", names[i][1],
+                message + length);
+    }
+    return status;
+}
+
 /* What is written is nchw; whether data.layout: auto takes it for that. */
 static int is_layout_clear(int64_t count, Shape sample) {
     const int *size = sample.size;
@@ -165,7 +179,7 @@ typedef struct FirstImage {
 static Status shape_as_written(const Conversion *conversion, int channels, const Image *image,
     const char *path, Shape *shape) {
     Shape sample = {3, {channels, image->height, image->width}};
-    Status status = transform_shape(&conversion->options->transforms, sample, shape);
+    Status status = name_option(transform_shape(&conversion->options->transforms, sample, shape));
     return status == STATUS_OK ? STATUS_OK : FAIL(status, "%s: %s", path, status_message());
 }
 
@@ -415,7 +429,7 @@ static Status convert(Conversion *conversion, const char *output) {
     dataset_file_free(conversion->file);
     memory_free(conversion->result);
     memory_free(job.data.path);
-    return status;
+    return name_option(status);
 }
 
 static Status run(Comm *comm, const CommandLine *line) {

@@ -116,11 +116,17 @@ expect_text "--layout is for sets of format npy or hdf5; "
 expect 64 convert "$folder/idx" "$out" --layout hwc
 expect 64 convert "$folder/idx" "$out" --pad 0
 expect 64 convert "$folder/idx" "$out" --center-crop 5
-expect 78 convert "$folder/idx" "$out" --center-crop 28x29
-expect_text "data.center_crop: [28, 29] is larger than what there is to cut, [1, 28, 28]"
+expect 64 convert "$folder/idx" "$out" --pad 4000
+expect_text "lockstep: --pad: makes samples of [1, 8028, 8028]; a side has at most 4096 pixels"
+expect 64 convert "$folder/idx" "$out" --resize 4096x4096 --pad 1
+expect_text "lockstep: --pad: makes samples of [1, 4098, 4098]"
+expect 64 convert "$folder/idx" "$out" --center-crop 28x29
+expect_text "lockstep: --center-crop: [28, 29] is larger than what there is to cut, [1, 28, 28]"
 expect 64 convert "$folder/idx" "$out" --format tiff
 expect_text "--format wants one of idx"
 expect 66 convert "$folder/absent" "$out"
+expect 66 convert "$folder/absent" "$out" --format idx
+expect_text "lockstep: IN: there is no folder '$folder/absent'"
 expect 66 convert "$folder/out.d" "$out"
 expect_text "out.d: is a set of no format:"
 expect_text "  idx: $folder/out.d: found neither train-images-idx3-ubyte"
@@ -175,9 +181,9 @@ compare sizes 16 24
 expect 0 convert "$made/sizes" "$out" --center-crop 12x9
 h5dump -H -d /train/images "$out" | grep -q '( 6, 3, 12, 9 )' || fail "the sizes differ after --center-crop"
 rm "$out"
-expect 78 convert "$made/sizes" "$out" --center-crop 20x9
-expect_text ": data.center_crop: [20, 9] is larger than what there is to cut, [3, 12, 9]"
-grep -q "^lockstep: .*sizes/[ab]/1.[pj][np]g: data.center_crop: " "$folder/err" || fail "the small image is not named"
+expect 64 convert "$made/sizes" "$out" --center-crop 20x9
+expect_text ": --center-crop: [20, 9] is larger than what there is to cut, [3, 12, 9]"
+grep -q "^lockstep: .*sizes/[ab]/1.[pj][np]g: --center-crop: " "$folder/err" || fail "the small image is not named"
 expect 65 convert "$made/sizes" "$out"
 grep -q "sizes/a/0.png has 20 x 30 pixels, .*sizes/[ab]/[0-2].[pj][np]g [0-9]* x [0-9]*: " "$folder/err" ||
     { cat "$folder/err"; fail "the two images are not named"; }
