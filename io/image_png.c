@@ -66,7 +66,8 @@ static Status decode(Decoder *decoder, Image *image) {
         return FAIL(STATUS_NO_MEMORY, "%s: no memory to decode it", decoder->file->path);
     if (setjmp(png_jmpbuf(decoder->png)) != 0)
         return FAIL(STATUS_DATA, "%s: PNG image: %s", decoder->file->path, decoder->message);
-    png_set_user_limits(decoder->png, IMAGE_SIDE_MAX, IMAGE_SIDE_MAX);
+    /* image_allocate has the limits, and names them. */
+    png_set_user_limits(decoder->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_read_fn(decoder->png, decoder, read_bytes);
     png_read_info(decoder->png, decoder->info);
     return read_rows(decoder, image);
