@@ -22,8 +22,11 @@ static Status check_start(int descriptor, const char *path, int64_t bytes) {
     TRY(file_read_at(descriptor, path, start, sizeof start, 0));
     if (memcmp(start, "\x89HDF\r\n\x1a\n", sizeof start) == 0) return STATUS_OK;
     const char *found = byte_file_recognize(start);
-    if (found == NULL) return STATUS_OK; /* a user block may come first */
-    return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected an HDF5 file", path, found);
+    if (found == NULL) return STATUS_OK;                          /* a user block may come first */
+    if (memcmp(start, "\x1f\x8b", 2) == 0) found = "a gzip file"; /* nothing was unpacked here */
+    return FAIL(STATUS_DATA,
+        "%s: byte 0: found %s, expected an HDF5 file; of a set of another format give the folder",
+        path, found);
 }
 
 static Status look_at_file(Hdf5File *file) {
