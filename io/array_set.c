@@ -16,9 +16,13 @@ const char *array_shape_print(const ArrayShape *shape, char text[ARRAY_TEXT_BYTE
     return text;
 }
 
+static int may_be_channels(int64_t size) {
+    return size == 1 || size == 3 || size == 4;
+}
+
 /* Whether `channels` beside two sides looks like colours. */
 static int are_channels(int64_t channels, int64_t side, int64_t other) {
-    return (channels == 1 || channels == 3 || channels == 4) && side > channels && other > channels;
+    return may_be_channels(channels) && side > channels && other > channels;
 }
 
 static Status find_layout(const ArrayShape *shape, int layout, const char *where, int *is_nhwc) {
@@ -33,7 +37,8 @@ static Status find_layout(const ArrayShape *shape, int layout, const char *where
     return FAIL(STATUS_DATA,
         "%s: shape %s: %s of its dimensions 1 and 3 may be channels; say which with data.layout "
         "(convert: --layout): nchw or nhwc",
-        where, array_shape_print(shape, text), first ? "both" : "neither");
+        where, array_shape_print(shape, text),
+        may_be_channels(size[1]) && may_be_channels(size[3]) ? "both" : "neither");
 }
 
 static Status check_limits(const ArrayShape *shape, const DatasetSizes *sizes, const char *where) {
@@ -80,8 +85,9 @@ Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *wh
         shape->dimension_count == 1 || (shape->dimension_count == 2 && shape->size[1] == 1);
     if (!is_list)
         return FAIL(STATUS_DATA,
-            "%s: shape %s found; labels are (N,) or (N, 1) whole numbers, not one-hot rows", where,
-            array_shape_print(shape, text));
+            "%s: shape %s found; labels are (N,) or (N, 1) whole numbers, not one-hot rows%s",
+            where, array_shape_print(shape, text),
+            shape->dimension_count == 2 ? ": save a.argmax(axis=1) of these" : "");
     if (shape->size[0] == count) return STATUS_OK;
     return FAIL(STATUS_DATA, "%s: %lld labels found, %lld expected, one for each image", where,
         (long long)shape->size[0], (long long)count);

@@ -91,11 +91,12 @@ static Status describe_images(
 }
 
 static Status check_labels(const Hdf5Array *array, int64_t count) {
+    TRY(array_labels_shape(&array->shape, count, array->where));
     if (array->type_class != H5T_INTEGER)
         return FAIL(STATUS_DATA,
             "%s: the labels are floats; whole numbers expected: store a.astype(np.int64)",
             array->where);
-    return array_labels_shape(&array->shape, count, array->where);
+    return STATUS_OK;
 }
 
 /* `labels` may be NULL. */

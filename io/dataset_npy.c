@@ -114,11 +114,12 @@ static int64_t label_of(const NpyFile *file, const unsigned char *item) {
 }
 
 static Status check_labels(const NpyFile *file, int64_t count) {
+    TRY(array_labels_shape(&file->shape, count, file->bytes.path));
     if (file->kind == NPY_FLOAT)
         return FAIL(STATUS_DATA,
             "%s: the labels are floats; whole numbers expected: save a.astype(np.int64)",
             file->bytes.path);
-    return array_labels_shape(&file->shape, count, file->bytes.path);
+    return STATUS_OK;
 }
 
 /* Read all labels of an open file; `labels` may be NULL. */

@@ -68,11 +68,13 @@ make_broken_npy() {
     broken flat-images 65 "images are (N, H, W), (N, C, H, W) or (N, H, W, C)" images $x '|u1' '(4, 15)' 60
     broken no-images 65 "1 to 2147483647 samples expected" images $x '|u1' '(0, 3, 5)' 0
     broken which-layout 65 "say which with data.layout" images $x '|u1' '(4, 3, 5, 3)' 180
+    broken both-layout 65 "both of its dimensions 1 and 3 may be channels" images $x '|u1' '(4, 3, 8, 3)' 288
     broken neither-layout 65 "neither of its dimensions 1 and 3" images $x '|u1' '(4, 5, 3, 2)' 120
     broken nan 65 "sample 3 has a number that is not a number (NaN), element 14" nan_image $x
     broken too-large 65 "sample 3 has a number that is infinite, or too large" huge_double $x
     broken label-count 65 "5 labels found, 4 expected" images $y '<i8' '(5,)' 40
     broken one-hot 65 "not one-hot rows" images $y '<i8' '(4, 10)' 320
+    broken float-one-hot 65 "not one-hot rows: save a.argmax(axis=1) of these" images $y '<f4' '(4, 10)' 160
     broken float-labels 65 "the labels are floats" images $y '<f4' '(4,)' 16
     broken negative-label 65 "sample 3 has label -1; labels count from 0" poke_end $y 8 '\0377\0377\0377\0377\0377\0377\0377\0377'
     broken huge-label 65 "but the labels possible end at" poke_end $y 1 '\0177'
