@@ -15,8 +15,9 @@ typedef struct DatasetFile DatasetFile;
 /* Local. Start the file under a temporary name in the folder of `path`, which must be free or a
  * regular file's; gzip_level 0 (none) to 9. One file at a time: the caller frees with
  * dataset_file_free, which removes the temporary unless dataset_file_finish has renamed it, and so
- * do SIGHUP, SIGINT and SIGTERM before they end the process. After a failure the process must not use HDF5 again: a file that cannot be
- * written cannot be closed. Fails with STATUS_CREATE, STATUS_IO, STATUS_NO_MEMORY. */
+ * do SIGHUP, SIGINT and SIGTERM before they end the process. After a failure the process must not
+ * use HDF5 again: a file that cannot be written cannot be closed. Fails with STATUS_CREATE,
+ * STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_file_create(DatasetFile **file, const char *path, int gzip_level);
 void dataset_file_free(DatasetFile *file);
 
