@@ -18,12 +18,13 @@ const DatasetFormat *dataset_format(int format) {
     return formats[format];
 }
 
-Status dataset_has_test(Comm *comm, const Job *job, int *has_test) {
+Status dataset_has_test(Comm *comm, const Job *job, int *has_test, char note[DATASET_NOTE_BYTES]) {
     const DatasetFormat *format = formats[job->data.format];
     Status status = STATUS_OK;
     *has_test = 1;
+    note[0] = '\0';
     if (format->has_split != NULL && comm_is_root(comm))
-        status = format->has_split(job, DATASET_TEST, has_test);
+        status = format->has_split(job, DATASET_TEST, has_test, note);
     comm_broadcast(comm, has_test, sizeof *has_test, 0);
     return comm_agree(comm, status);
 }

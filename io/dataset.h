@@ -21,9 +21,14 @@ typedef struct Dataset {
     CommWindow *window;    /* holds labels and images */
 } Dataset;
 
+enum { DATASET_NOTE_BYTES = 256 };
+
 /* Collective: job equal on all ranks. Whether the set comes with test samples; part of a test split
- * counts as one, so that dataset_open tells what is missing. Fails, agreed, as dataset_open. */
-MUST_CHECK Status dataset_has_test(Comm *comm, const Job *job, int *has_test);
+ * counts as one, so that dataset_open tells what is missing. On rank 0 `note` becomes a line for
+ * the user where another split is taken for the test split, or passed over, else "". Fails, agreed,
+ * as dataset_open. */
+MUST_CHECK Status dataset_has_test(
+    Comm *comm, const Job *job, int *has_test, char note[DATASET_NOTE_BYTES]);
 
 /* Collective: job and split equal on all ranks. One rank of each node reads (or draws) the set into
  * memory that the node shares, and transforms its samples there; every byte and label is checked,

@@ -23,9 +23,11 @@ typedef struct DatasetSizes {
 /* `has_split` and the next two functions are Local; one rank of each node calls them. They see
  * nothing but the job's data section and seed. */
 typedef struct DatasetFormat {
-    /* Whether anything of a split is there, images or labels. NULL for formats whose sets always
-     * have both splits. */
-    Status (*has_split)(const Job *job, DatasetSplit split, int *has);
+    /* Whether anything of a split is there, images or labels; `note`, "" as it comes, tells where
+     * something of the set is taken for it, or passed over. NULL for formats whose sets always have
+     * both splits. */
+    Status (*has_split)(
+        const Job *job, DatasetSplit split, int *has, char note[DATASET_NOTE_BYTES]);
 
     /* Find out the sizes without memory that depends on them, and check that the set is what it
      * claims as far as that is possible. */

@@ -6,6 +6,7 @@
  * type, all held in memory; the classes are 0 to the largest training label, for both splits. */
 #include "io/hdf5_array.h"
 #include "src/memory.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { LABEL_CHUNK = 1024 };
@@ -29,34 +30,52 @@ static const SplitNames train_names = SPLIT("train", "training", 1);
 static const SplitNames test_names[] = {SPLIT("test", "test", 0), SPLIT("val", "validation", 0),
     SPLIT("valid", "validation", 0), SPLIT("validation", "validation", 0)};
 
-/* *names is NULL where there is nothing of a test split. */
-static Status find_test(const Hdf5File *file, const SplitNames **names) {
+static Status is_there(const Hdf5File *file, const SplitNames *names, int *is) {
+    Hdf5Found images, labels;
+    TRY(hdf5_names_search(file->id, file->path, &names->images, &images));
+    TRY(hdf5_names_search(file->id, file->path, &names->labels, &labels));
+    *is = images.has_group || images.array_count + labels.array_count > 0;
+    return STATUS_OK;
+}
+
+/* *names is NULL where there is nothing of a test split. No other is taken for it, or passed over,
+ * in silence: `note`. */
+static Status find_test(
+    const Hdf5File *file, const SplitNames **names, char note[DATASET_NOTE_BYTES]) {
     *names = NULL;
     for (size_t i = 0; i < sizeof test_names / sizeof *test_names; i++) {
-        Hdf5Found images, labels;
-        TRY(hdf5_names_search(file->id, file->path, &test_names[i].images, &images));
-        TRY(hdf5_names_search(file->id, file->path, &test_names[i].labels, &labels));
-        if (!images.has_group && images.array_count + labels.array_count == 0) continue;
-        *names = &test_names[i];
-        break;
+        const char *split = test_names[i].images.split;
+        size_t used = strlen(note);
+        int is = 0;
+        TRY(is_there(file, &test_names[i], &is));
+        if (!is) continue;
+        if (*names != NULL)
+            snprintf(note + used, DATASET_NOTE_BYTES - used, "%s%s is not used",
+                used == 0 ? "" : "; ", split);
+        else if (i > 0)
+            snprintf(note, DATASET_NOTE_BYTES,
+                "the set has no test split: its %s is taken for the test", split);
+        if (*names == NULL) *names = &test_names[i];
     }
     return STATUS_OK;
 }
 
 static Status find_split(const Hdf5File *file, DatasetSplit split, const SplitNames **names) {
+    char note[DATASET_NOTE_BYTES] = "";
     *names = &train_names;
     if (split == DATASET_TRAIN) return STATUS_OK;
-    TRY(find_test(file, names));
+    TRY(find_test(file, names, note));
     if (*names == NULL) *names = &test_names[0];
     return STATUS_OK;
 }
 
-static Status has_split(const Job *job, DatasetSplit split, int *has) {
+static Status has_split(
+    const Job *job, DatasetSplit split, int *has, char note[DATASET_NOTE_BYTES]) {
     HDF5_SECTION;
     Hdf5File file;
     const SplitNames *names = &train_names;
     Status status = hdf5_file_open(&file, job->data.path);
-    if (status == STATUS_OK && split == DATASET_TEST) status = find_test(&file, &names);
+    if (status == STATUS_OK && split == DATASET_TEST) status = find_test(&file, &names, note);
     *has = names != NULL;
     hdf5_file_close(&file);
     return status;

@@ -24,7 +24,9 @@ static Status open_array(NpyFile *file, const char *folder, const char *const na
     return FAIL(STATUS_MISSING, "%s: found neither %s nor %s", folder, names[0], names[1]);
 }
 
-static Status has_split(const Job *job, DatasetSplit split, int *has) {
+static Status has_split(
+    const Job *job, DatasetSplit split, int *has, char note[DATASET_NOTE_BYTES]) {
+    (void)note;
     const char *const *names[] = {image_names[split], label_names[split]};
     *has = 0;
     TRY(byte_file_check_folder(job->data.path));

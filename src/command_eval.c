@@ -94,8 +94,10 @@ static void print_result(const Totals *totals, const Confusion *confusion, const
 /* Collective. */
 static Status open_test_set(Evaluation *evaluation) {
     const Job *job = &evaluation->job;
+    char note[DATASET_NOTE_BYTES];
     int has_test = 0;
-    TRY(dataset_has_test(evaluation->comm, job, &has_test));
+    TRY(dataset_has_test(evaluation->comm, job, &has_test, note));
+    if (note[0] != '\0') printf("%s\n", note);
     if (has_test) return dataset_open(&evaluation->set, evaluation->comm, job, DATASET_TEST);
     return FAIL(STATUS_MISSING,
         "%s: the set has no test samples; name one that has, with --set data.path=... or in a job "

@@ -136,9 +136,11 @@ static Status create_loaders(Trainer *trainer) {
 
 /* A set may come without test samples; then nothing is tested in the end. */
 static Status open_sets(Trainer *trainer) {
+    char note[DATASET_NOTE_BYTES];
     int has_test = 0;
     TRY(dataset_open(&trainer->train_set, trainer->comm, &trainer->job, DATASET_TRAIN));
-    TRY(dataset_has_test(trainer->comm, &trainer->job, &has_test));
+    TRY(dataset_has_test(trainer->comm, &trainer->job, &has_test, note));
+    if (note[0] != '\0') progress_print(trainer->display, "%s", note);
     if (!has_test) return STATUS_OK;
     return dataset_open(&trainer->test_set, trainer->comm, &trainer->job, DATASET_TEST);
 }

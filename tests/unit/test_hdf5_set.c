@@ -179,8 +179,9 @@ static void write_named(const char *const *names) {
 }
 
 static Status measure_both(int *has_test, DatasetSizes sizes[2]) {
+    char note[DATASET_NOTE_BYTES] = "";
     TRY(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes[0]));
-    TRY(dataset_hdf5.has_split(&job, DATASET_TEST, has_test));
+    TRY(dataset_hdf5.has_split(&job, DATASET_TEST, has_test, note));
     return *has_test ? dataset_hdf5.measure(&job, DATASET_TEST, &sizes[1]) : STATUS_OK;
 }
 
@@ -198,6 +199,25 @@ START_TEST(one_list_of_names_holds_for_every_split) {
     ck_assert_msg(status == STATUS_OK, "%s", status_message());
     ck_assert_int_eq(sizes[0].count, TRAIN);
     ck_assert_int_eq(sizes[1].count, chosen->test_count);
+}
+END_TEST
+
+START_TEST(no_split_is_renamed_or_passed_over_in_silence) {
+    static const struct {
+        const char *names[6], *note;
+    } cases[] = {{{"x", "y"}, ""}, {{"x", "y", "x_test", "y_test"}, ""},
+        {{"x", "y", "x_val", "y_val"}, "the set has no test split: its val is taken for the test"},
+        {{"x", "y", "x_test", "y_test", "val/x", "val/y"}, "val is not used"},
+        {{"x", "y", "x_valid", "y_valid", "x_validation"},
+            "the set has no test split: its valid is taken for the test; validation is not used"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char note[DATASET_NOTE_BYTES] = "";
+        int has = 0;
+        write_named(cases[i].names);
+        ck_assert_int_eq(dataset_hdf5.has_split(&job, DATASET_TEST, &has, note), STATUS_OK);
+        ck_assert_int_eq(has, i > 0);
+        ck_assert_str_eq(note, cases[i].note);
+    }
 }
 END_TEST
 
@@ -472,6 +492,7 @@ int main(void) {
     tcase_add_loop_test(tests, any_samples_are_read_in_any_type_and_layout, 0, 16);
     tcase_add_loop_test(tests, one_list_of_names_holds_for_every_split, 0,
         (int)(sizeof name_cases / sizeof *name_cases));
+    tcase_add_test(tests, no_split_is_renamed_or_passed_over_in_silence);
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);

@@ -140,6 +140,21 @@ expect 66 ranks 2 train "$folder/grey.yaml" --out "$folder/half-hdf5" --progress
     --set "data.path=$folder/sets/no-test.h5" --set data.format=hdf5
 expect_text "no-test.h5: has no test images; looked for /test/images"
 
+# A validation split where there is no test is the test split, and that is told.
+cp "$folder/sets/hdf5.h5" "$folder/sets/val.h5"
+"$python" -c 'import sys, h5py; h5py.File(sys.argv[1], "a").move("test", "val")' "$folder/sets/val.h5"
+train_on grey val.h5 hdf5 2 1
+same_model "$grey" "$run"
+expect_told() {
+    checks=$((checks + 1))
+    [ "$(grep -c 'the set has no test split: its val is taken for the test$' "$1")" = 1 ] || fail "$1 does not tell of val"
+}
+expect_told "$run/log.txt"
+expect 0 ranks 2 eval "$run/latest.h5"
+expect_told "$folder/out"
+expect 0 "$lockstep" convert "$folder/sets/val.h5" "$folder/sets/val-again.h5"
+expect_told "$folder/out"
+
 # Stopped in the middle of an epoch and continued on other ranks: the same file.
 stopped=$folder/stopped
 hdf5=(--set "data.path=$folder/sets/hdf5.h5" --set data.format=hdf5 --progress none)
