@@ -55,11 +55,12 @@ INLINE void add_products(Vector sum[ROWS_MAX][WEIGHTS_MAX], const float *dy, siz
     }
 }
 
-/* Results that lie side by side. The last vector ends where they end; `left` floats of it are
- * not in the one before. */
+/* Results that lie side by side. The last vector ends where they end, without what the one before
+ * had. */
 INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const float *dy,
-    size_t x_at, int floats, int left, const int rows, const int weights) {
+    size_t x_at, int floats, const int rows, const int weights) {
     size_t dy_channel = tile->conv->y_channel;
+    int left = floats % WIDTH;
     const float *last = dy + floats - WIDTH;
     for (; dy <= last; dy += WIDTH, x_at += WIDTH)
         add_products(sum, dy, dy_channel, tile->x, x_at, NULL, rows, weights);
@@ -68,23 +69,22 @@ INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const
     add_products(sum, last, dy_channel, tile->x, x_at + left - WIDTH, &mask, rows, weights);
 }
 
-/* Rows of results, whole ones or pixel by pixel. */
+/* The tile's rows: one after the other where each is one piece, else each pixel by pixel. */
 INLINE void add_rows(
     Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const int rows, const int weights) {
     const KernelConv *conv = tile->conv;
-    int lanes = tile->lanes, floats = conv->columns * lanes, left = floats % WIDTH;
-    size_t x_column = (size_t)conv->column_step * lanes;
-    size_t x_row = (size_t)conv->row_step * conv->width * lanes, x = tile->row_begin * x_row;
-    const float *dy = tile->dy + tile->row_begin * conv->y_row;
+    int lanes = tile->lanes, row_count = tile->row_end - tile->row_begin;
+    size_t x_row = (size_t)conv->row_step * conv->width * lanes;
     int is_dense = conv->column_step == 1 && conv->y_column == (size_t)lanes;
-    for (int row = tile->row_begin; row < tile->row_end; row++, dy += conv->y_row, x += x_row) {
-        if (is_dense) {
-            add_piece(sum, tile, dy, x, floats, left, rows, weights);
-            continue;
-        }
-        for (int c = 0; c < conv->columns; c++)
-            add_piece(
-                sum, tile, dy + c * conv->y_column, x + c * x_column, lanes, 0, rows, weights);
+    int runs = is_dense ? 1 : row_count, pieces = is_dense ? row_count : conv->columns;
+    int floats = is_dense ? conv->columns * lanes : lanes;
+    size_t dy_step = is_dense ? conv->y_row : conv->y_column;
+    size_t x_step = is_dense ? x_row : (size_t)conv->column_step * lanes;
+    for (int run = 0; run < runs; run++) {
+        const float *dy = tile->dy + (tile->row_begin + run) * conv->y_row;
+        size_t x = (tile->row_begin + run) * x_row;
+        for (int piece = 0; piece < pieces; piece++, dy += dy_step, x += x_step)
+            add_piece(sum, tile, dy, x, floats, rows, weights);
     }
 }
 
