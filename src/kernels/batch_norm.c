@@ -5,25 +5,12 @@
  * from zero keep their digits. */
 #include "src/kernels/batch_norm.h"
 
-/* Sum over the pixels of (x - center)^power, power 1 or 2, of the HALF lanes at x. */
-INLINE DoubleVector sum_powers(const float *x, int pixels, int lanes, double center, int power) {
-    DoubleVector sum[CHAINS] = {{0}}, middle = broadcast_double(center);
-    int p = 0;
-    for (; p + CHAINS <= pixels; p += CHAINS) {
-        UNROLL
-        for (int chain = 0; chain < CHAINS; chain++)
-            sum[chain] += power_of(x + (size_t)(p + chain) * lanes, middle, power);
-    }
-    for (; p < pixels; p++) sum[0] += power_of(x + (size_t)p * lanes, middle, power);
-    return sum_chains(sum);
-}
-
-/* The same over the valid lanes. */
+/* Sum over the pixels and the valid lanes of (x - center)^power. */
 INLINE double sum_valid_powers(
     const float *x, int pixels, int lanes, int valid, double center, int power) {
     DoubleVector sum = {0};
     for (int lane = 0; lane < valid; lane += HALF) {
-        DoubleVector part = sum_powers(x + lane, pixels, lanes, center, power);
+        DoubleVector part = sum_powers(x + lane, pixels, lanes, broadcast_double(center), power);
         sum += keep_valid_doubles(part, lane, valid);
     }
     return sum_double_lanes(sum);
@@ -140,7 +127,7 @@ INLINE void gradient_of_input(const float *dy, const float *x, float *dx, Kernel
                 Vector from_mean = centered(load(x + i), channel), gradient = load(dy + i);
                 if (rectifies) {
                     Vector z = from_mean * channel.scale + channel.shift;
-                    gradient = (Vector)((VectorInt)gradient & (z > broadcast(0.0f)));
+                    gradient = masked(gradient, z > broadcast(0.0f));
                 }
                 gradient = (gradient - mean) - from_mean * slope;
                 store(dx + i, keep_valid(gradient * channel.scale, lane, valid));

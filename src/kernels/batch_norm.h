@@ -3,18 +3,7 @@
 #ifndef SRC_KERNELS_BATCH_NORM_H
 #define SRC_KERNELS_BATCH_NORM_H
 
-#include "src/kernels/kernel.h"
-
-enum { CHAINS = 4 }; /* sums of a lane, each over every fourth pixel: no addition waits */
-
-INLINE DoubleVector sum_chains(const DoubleVector *sum) {
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-INLINE DoubleVector power_of(const float *x, DoubleVector middle, int power) {
-    DoubleVector centered = load_doubles(x) - middle;
-    return power == 2 ? centered * centered : centered;
-}
+#include "src/kernels/sums.h"
 
 /* One channel's row of a KernelNorm. */
 typedef struct Channel {

@@ -8,10 +8,6 @@
 #include "src/kernels/narrow.h"
 #include "src/kernels/vector_math.h"
 
-INLINE Vector masked(Vector v, VectorInt mask) {
-    return (Vector)((VectorInt)v & mask);
-}
-
 /* A pass over all of them. */
 typedef struct Sweep {
     const float *x, *other; /* `other`: dy or the addend */

@@ -32,7 +32,7 @@ INLINE DoubleVector masked_doubles(DoubleVector v, DoubleMask mask) {
 }
 
 /* Sum over the valid lanes of (x - center)^power, power 1 or 2. */
-INLINE double sum_powers(
+INLINE double sum_row_powers(
     const float *x, size_t floats, DoubleMask valid, double center, const int power) {
     DoubleVector sum[CHAINS] = {{0}}, middle = broadcast_double(center);
     size_t i = 0;
@@ -249,8 +249,8 @@ void KERNEL(norm_moments_narrow)(const float *x, int pixels, int lanes, int vali
         WITH_LANES(floats, moments_of_all, x, mask, inverse_count, begin, end, mean, m2);
     for (int c = begin; !is_piece(floats) && c < end; c++) {
         const float *row = x + c * floats;
-        mean[c] = sum_powers(row, floats, mask, 0.0, 1) * inverse_count;
-        m2[c] = sum_powers(row, floats, mask, mean[c], 2);
+        mean[c] = sum_row_powers(row, floats, mask, 0.0, 1) * inverse_count;
+        m2[c] = sum_row_powers(row, floats, mask, mean[c], 2);
     }
 }
 

@@ -25,7 +25,7 @@ typedef struct Tile {
 } Tile;
 
 INLINE Vector load_masked(const float *p, const VectorInt *mask) {
-    return mask ? (Vector)((VectorInt)load(p) & *mask) : load(p);
+    return mask ? masked(load(p), *mask) : load(p);
 }
 
 /* The products of one vector of each channel's dy, masked, with one of each weight's x: the latter

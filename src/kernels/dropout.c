@@ -50,7 +50,7 @@ INLINE void draw(
     UNROLL
     for (int k = 0; k < 4; k++) {
         VectorInt is_kept = (VectorInt)(counter[k] >= dropout->threshold);
-        factor[k] = (Vector)((VectorInt)broadcast(dropout->keep) & is_kept);
+        factor[k] = masked(broadcast(dropout->keep), is_kept);
     }
 }
 

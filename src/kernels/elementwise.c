@@ -3,8 +3,6 @@
 #include <string.h>
 
 enum { LANES_AT_ONCE = 4 };
-typedef float Four __attribute__((vector_size(16)));
-typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
 
 void KERNEL(relu_forward)(const float *x, float *y, size_t n) {
     size_t i = 0;
@@ -16,7 +14,7 @@ void KERNEL(relu_backward)(const float *y, const float *dy, float *dx, size_t n)
     size_t i = 0;
     for (; i + WIDTH <= n; i += WIDTH) {
         VectorInt passes = load(y + i) > broadcast(0.0f);
-        store(dx + i, (Vector)((VectorInt)load(dy + i) & passes));
+        store(dx + i, masked(load(dy + i), passes));
     }
     for (; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
 }

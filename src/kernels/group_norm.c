@@ -3,28 +3,7 @@
  *
  * Sums are taken in double, row by row, HALF lanes at a time: values far from zero keep their
  * digits. A weight belongs to `rows_per_weight` consecutive rows. */
-#include "src/kernels/kernel.h"
-
-enum { CHAINS = 4 }; /* sums of a lane, each over every fourth row: no addition waits */
-
-INLINE DoubleVector power_of(const float *x, DoubleVector middle, int power) {
-    DoubleVector centered = load_doubles(x) - middle;
-    return power == 2 ? centered * centered : centered;
-}
-
-/* Sum over the rows of (x - middle)^power, power 1 or 2, of the HALF lanes at x. */
-INLINE DoubleVector sum_powers(
-    const float *x, int rows, int lanes, DoubleVector middle, int power) {
-    DoubleVector sum[CHAINS] = {{0}};
-    int row = 0;
-    for (; row + CHAINS <= rows; row += CHAINS) {
-        UNROLL
-        for (int chain = 0; chain < CHAINS; chain++)
-            sum[chain] += power_of(x + (size_t)(row + chain) * lanes, middle, power);
-    }
-    for (; row < rows; row++) sum[0] += power_of(x + (size_t)row * lanes, middle, power);
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
+#include "src/kernels/sums.h"
 
 INLINE DoubleVector inverse_roots(DoubleVector v) {
     DoubleVector result = {0};

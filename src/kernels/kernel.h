@@ -48,7 +48,10 @@ typedef int32_t HalfVectorInt __attribute__((vector_size(KERNEL_HALF_ITEMS * 4))
 typedef double DoubleVector __attribute__((vector_size(KERNEL_HALF_ITEMS * 8))); /* HALF of them */
 typedef int64_t DoubleMask __attribute__((vector_size(KERNEL_HALF_ITEMS * 8)));
 
+typedef float Four __attribute__((vector_size(16))); /* whatever a vector has */
+
 /* The same in memory, at any address. */
+typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float VectorInMemory __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
 typedef int32_t VectorIntInMemory
     __attribute__((vector_size(KERNEL_ITEMS * 4), aligned(4), may_alias));
@@ -150,9 +153,14 @@ INLINE DoubleVector load_doubles(const float *p) {
     return __builtin_convertvector(load_half(p), DoubleVector);
 }
 
+/* v where the mask is set, else 0. */
+INLINE Vector masked(Vector v, VectorInt mask) {
+    return (Vector)((VectorInt)v & mask);
+}
+
 /* x < 0 ? 0 : x: keeps NaN. */
 INLINE Vector rectified(Vector v) {
-    return (Vector)((VectorInt)v & ~(v < broadcast(0.0f)));
+    return masked(v, ~(v < broadcast(0.0f)));
 }
 
 INLINE DoubleVector broadcast_double(double value) {
@@ -163,7 +171,7 @@ INLINE DoubleVector broadcast_double(double value) {
 INLINE Vector keep_valid(Vector v, int lane, int valid) {
     if (lane + WIDTH <= valid) return v;
     VectorInt index = (VectorInt){COUNT_UP} + (VectorInt){REPEAT(lane)};
-    return (Vector)((VectorInt)v & (index < (VectorInt){REPEAT(valid)}));
+    return masked(v, index < (VectorInt){REPEAT(valid)});
 }
 
 INLINE DoubleVector keep_valid_doubles(DoubleVector v, int lane, int valid) {

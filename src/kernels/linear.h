@@ -45,9 +45,6 @@ INLINE int next_vectors(int vectors_left) {
 
 #if KERNEL_WIDTH >= 4
 
-typedef float Four __attribute__((vector_size(16)));
-typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
-
 /* Four floats each of the rows r, r + 4, r + 8, ... of x, side by side. */
 INLINE Vector load_fours(const float *x, size_t lanes) {
     Four a = *(const FourInMemory *)x;

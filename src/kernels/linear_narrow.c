@@ -55,7 +55,7 @@ INLINE void dot_rest(
     UNROLL
     for (int r = 0; r < rows; r++) {
         const float *row = dot->weight + r * dot->in + from;
-        weight[r] = dot->in < WIDTH ? load_part(row, left) : (Vector)((VectorInt)load(row) & mask);
+        weight[r] = dot->in < WIDTH ? load_part(row, left) : masked(load(row), mask);
     }
     dot_step(sum, weight, dot->xt, from, samples, rows);
 }

@@ -44,10 +44,10 @@ INLINE Tile tile_gradient(Tile x, Vector dy, int relu) {
     if (relu) is_open = best > broadcast(0.0f);
     UNROLL
     for (int k = 3; k >= 1; k--) {
-        dx.v[k] = (Vector)((VectorInt)dy & wins[k] & is_open);
+        dx.v[k] = masked(dy, wins[k] & is_open);
         is_open &= ~wins[k];
     }
-    dx.v[0] = (Vector)((VectorInt)dy & is_open);
+    dx.v[0] = masked(dy, is_open);
     return dx;
 }
 

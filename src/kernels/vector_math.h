@@ -16,7 +16,7 @@ INLINE Vector choose(VectorInt mask, Vector yes, Vector no) {
 }
 
 INLINE Vector absolute(Vector v) {
-    return (Vector)((VectorInt)v & (VectorInt){REPEAT(0x7fffffff)});
+    return masked(v, (VectorInt){REPEAT(0x7fffffff)});
 }
 
 INLINE Vector with_sign_of(Vector magnitude, Vector sign) {

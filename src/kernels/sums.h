@@ -1,0 +1,32 @@
+/* sums.h - sums of a norm's rows, in double: values far from zero keep their digits. */
+#ifndef SRC_KERNELS_SUMS_H
+#define SRC_KERNELS_SUMS_H
+
+#include "src/kernels/kernel.h"
+
+enum { CHAINS = 4 }; /* sums of a lane, each over every fourth row: no addition waits */
+
+INLINE DoubleVector sum_chains(const DoubleVector *sum) {
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+INLINE DoubleVector power_of(const float *x, DoubleVector middle, int power) {
+    DoubleVector centered = load_doubles(x) - middle;
+    return power == 2 ? centered * centered : centered;
+}
+
+/* Sum over the rows of (x - middle)^power, power 1 or 2, of the HALF lanes at x. */
+INLINE DoubleVector sum_powers(
+    const float *x, int rows, int lanes, DoubleVector middle, int power) {
+    DoubleVector sum[CHAINS] = {{0}};
+    int row = 0;
+    for (; row + CHAINS <= rows; row += CHAINS) {
+        UNROLL
+        for (int chain = 0; chain < CHAINS; chain++)
+            sum[chain] += power_of(x + (size_t)(row + chain) * lanes, middle, power);
+    }
+    for (; row < rows; row++) sum[0] += power_of(x + (size_t)row * lanes, middle, power);
+    return sum_chains(sum);
+}
+
+#endif
