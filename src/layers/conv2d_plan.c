@@ -87,38 +87,41 @@ static void copy_pixels(
 #undef COPY
 }
 
-/* One row of an image, with its halo. */
-static void copy_row(const Conv2dPlan *plan, const float *image, float *to) {
+/* The columns `phase`, phase + phases, ... of an image whose halo is added to its rows. */
+static void copy_phase(
+    const Conv2dPlan *plan, const float *image, int channels, int phase, float *to) {
     const Conv2dHalo *halo = &plan->halo;
-    size_t lanes = (size_t)plan->lanes;
-    int phases = halo->phases, width = halo->width / phases, end = halo->left + plan->image_width;
-    for (int phase = 0; phase < phases; phase++, to += (size_t)width * lanes) {
-        int first = (halo->left - phase + phases - 1) / phases;
-        int last = (end - phase + phases - 1) / phases; /* beyond the last */
-        const float *from = image + (size_t)(first * phases + phase - halo->left) * lanes;
-        memset(to, 0, (size_t)first * lanes * sizeof *to);
-        copy_pixels(to + (size_t)first * lanes, 1, from, (size_t)phases, last - first, lanes);
-        memset(to + (size_t)last * lanes, 0, (size_t)(width - last) * lanes * sizeof *to);
-    }
+    size_t lanes = (size_t)plan->lanes, copy_row = (size_t)halo->width * lanes;
+    size_t image_row = (size_t)plan->image_width * lanes;
+    int phases = halo->phases, width = halo->width / phases;
+    int first = (halo->left - phase + phases - 1) / phases;                    /* of the image */
+    int last = (halo->left + plan->image_width - phase + phases - 1) / phases; /* beyond it */
+    size_t before = (size_t)first * lanes, behind = (size_t)last * lanes;
+    size_t row = (size_t)width * lanes;
+    image += (size_t)(first * phases + phase - halo->left) * lanes;
+    to += (size_t)phase * row;
+    for (int c = 0; c < channels; c++)
+        for (int r = 0; r < halo->height; r++, to += copy_row) {
+            if (r < halo->top || r >= halo->top + plan->image_height) {
+                memset(to, 0, row * sizeof *to);
+                continue;
+            }
+            memset(to, 0, before * sizeof *to);
+            copy_pixels(to + before, 1, image, (size_t)phases, last - first, lanes);
+            memset(to + behind, 0, (row - behind) * sizeof *to);
+            image += image_row;
+        }
 }
 
 const float *conv2d_surround(
     const Conv2dPlan *plan, const float *image, int channels, float *copy) {
     const Conv2dHalo *halo = &plan->halo;
     if (halo->height == 0) return image;
-    size_t row = (size_t)(plan->image_width * plan->lanes);
-    size_t copy_floats = (size_t)(halo->width * plan->lanes);
-    float *to = copy;
-    for (int c = 0; c < channels; c++)
-        for (int r = 0; r < halo->height; r++, to += copy_floats) {
-            if (r < halo->top || r >= halo->top + plan->image_height) {
-                memset(to, 0, copy_floats * sizeof *to);
-                continue;
-            }
-            copy_row(plan, image, to);
-            image += row;
-        }
-    memset(to, 0, (size_t)(halo->tail * plan->lanes) * sizeof *to);
+    for (int phase = 0; phase < halo->phases; phase++)
+        copy_phase(plan, image, channels, phase, copy);
+    size_t pixels = (size_t)channels * (size_t)halo->height * (size_t)halo->width;
+    size_t tail = (size_t)(halo->tail * plan->lanes);
+    memset(copy + pixels * (size_t)plan->lanes, 0, tail * sizeof *copy);
     return copy;
 }
 
