@@ -81,18 +81,13 @@ static Status has_split(
     return status;
 }
 
-static Status open_images(Hdf5Array *array, const Hdf5File *file, DatasetSplit split) {
-    const SplitNames *names = NULL;
-    *array = (Hdf5Array){.id = -1};
-    TRY(find_split(file, split, &names));
-    return hdf5_array_open(array, file, &names->images);
-}
+typedef enum Part { IMAGES, LABELS } Part;
 
-static Status open_labels(Hdf5Array *array, const Hdf5File *file, DatasetSplit split) {
+static Status open_part(Hdf5Array *array, const Hdf5File *file, DatasetSplit split, Part part) {
     const SplitNames *names = NULL;
     *array = (Hdf5Array){.id = -1};
     TRY(find_split(file, split, &names));
-    return hdf5_array_open(array, file, &names->labels);
+    return hdf5_array_open(array, file, part == IMAGES ? &names->images : &names->labels);
 }
 
 /* ---- measuring ---- */
@@ -135,7 +130,7 @@ static Status measure_images(
     const Hdf5File *file, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     Hdf5Array array;
     int is_nhwc = 0;
-    Status status = open_images(&array, file, split);
+    Status status = open_part(&array, file, split, IMAGES);
     if (status == STATUS_OK) status = describe_images(&array, job->data.layout, sizes, &is_nhwc);
     hdf5_array_close(&array);
     return status;
@@ -143,7 +138,7 @@ static Status measure_images(
 
 static Status measure_labels(const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes) {
     Hdf5Array array;
-    Status status = open_labels(&array, file, split);
+    Status status = open_part(&array, file, split, LABELS);
     if (status == STATUS_OK) status = check_labels(&array, sizes->count);
     hdf5_array_close(&array);
     return status;
@@ -152,7 +147,7 @@ static Status measure_labels(const Hdf5File *file, DatasetSplit split, const Dat
 static Status count_classes(const Hdf5File *file, int64_t *class_count) {
     Hdf5Array array;
     int64_t largest = 0;
-    Status status = open_labels(&array, file, DATASET_TRAIN);
+    Status status = open_part(&array, file, DATASET_TRAIN, LABELS);
     if (status == STATUS_OK) status = check_labels(&array, array.shape.size[0]);
     if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &largest);
     hdf5_array_close(&array);
@@ -184,7 +179,7 @@ static Status fill_labels(
     const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes, int32_t *labels) {
     Hdf5Array array;
     int64_t largest = 0;
-    Status status = open_labels(&array, file, split);
+    Status status = open_part(&array, file, split, LABELS);
     if (status == STATUS_OK) status = check_labels(&array, sizes->count);
     if (status == STATUS_OK) status = read_labels(&array, sizes->class_count, labels, &largest);
     hdf5_array_close(&array);
@@ -252,7 +247,7 @@ static void close_reader(void *context) {
 static Status open_reader(
     Reader *reader, const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
     TRY(hdf5_file_open(&reader->file, job->data.path));
-    TRY(open_images(&reader->images, &reader->file, split));
+    TRY(open_part(&reader->images, &reader->file, split, IMAGES));
     TRY(describe_images(&reader->images, job->data.layout, &reader->sizes, &reader->is_nhwc));
     if (!array_is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
         return FAIL(STATUS_DATA, "%s: another file, shape or type than rank 0 has seen",

@@ -25,7 +25,7 @@ static Status read_filters(Hdf5Chunks *chunks, hid_t creation, const char *where
     int count = H5Pget_nfilters(creation), gzips = 0;
     unsigned options = 0;
     if (count < 0 || H5Pget_chunk_opts(creation, &options) < 0)
-        return hdf5_fail(STATUS_DATA, where, "no list of its filters");
+        return hdf5_fail_read(where, "no list of its filters");
     if (count > FILTERS_MAX)
         return FAIL(
             STATUS_DATA, "%s: has %d filters, at most %d expected", where, count, (int)FILTERS_MAX);
@@ -59,7 +59,7 @@ static void read_sizes(Hdf5Chunks *chunks, hid_t creation, int item_bytes) {
 
 static Status describe(Hdf5Chunks *chunks, int item_bytes, const char *where) {
     hid_t creation = H5Dget_create_plist(chunks->dataset);
-    if (creation < 0) return hdf5_fail(STATUS_DATA, where, "no description of its storage");
+    if (creation < 0) return hdf5_fail_read(where, "no description of its storage");
     Status status = read_filters(chunks, creation, where);
     if (status == STATUS_OK) read_sizes(chunks, creation, item_bytes);
     H5Pclose(creation);

@@ -17,7 +17,7 @@ typedef struct Hdf5Chunks Hdf5Chunks;
 /* Local. For a chunked dataset, which must live longer, of `shape` and items of `item_bytes`, whose
  * chunks have its dimensions, in a file of `file_bytes`; *chunks is NULL where nothing is packed.
  * `where` begins messages. The caller frees with hdf5_chunks_free. Fails with STATUS_DATA,
- * STATUS_NO_MEMORY. */
+ * STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status hdf5_chunks_create(Hdf5Chunks **chunks, hid_t dataset, const ArrayShape *shape,
     int item_bytes, int64_t file_bytes, const char *where);
 void hdf5_chunks_free(Hdf5Chunks *chunks);
