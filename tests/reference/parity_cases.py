@@ -14,6 +14,8 @@ import sys
 import torch
 from torch import nn
 
+from torch_residual import Residual
+
 DTYPE = torch.float64
 draw = random.Random(20260101)
 
@@ -257,16 +259,6 @@ def dropouts():
 
 
 # ---- layers that hold others: pairs of what the job file says and PyTorch's module ----
-
-
-class Residual(nn.Module):
-    def __init__(self, layers, projection):
-        super().__init__()
-        self.layers = layers
-        self.projection = projection
-
-    def forward(self, x):
-        return self.layers(x) + (x if self.projection is None else self.projection(x))
 
 
 def sequential(*parts):

@@ -13,21 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from resolved_job import JobRefused
+from torch_residual import Residual
 
 
 # ---- layers: functions of the layer's options and the shape of one sample before it ----
-
-
-class Residual(nn.Module):
-    """y = layers(x) + projection(x), or + x without a projection (He et al. 2016)."""
-
-    def __init__(self, layers, projection):
-        super().__init__()
-        self.layers = layers
-        self.projection = projection
-
-    def forward(self, x):
-        return self.layers(x) + (x if self.projection is None else self.projection(x))
 
 
 def pair(sizes):

@@ -18,6 +18,13 @@ skip() {
     echo "skipped: $*"
     exit 77
 }
+# find_python MODULES: $python is one that has them, "a, b"; empty where none has.
+find_python() {
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c "import $1" 2>/dev/null; then return; fi
+    done
+    python=
+}
 # ranks N ARGUMENTS... runs the program on N ranks.
 ranks() {
     local count=$1

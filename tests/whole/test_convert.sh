@@ -156,10 +156,8 @@ expect 65 convert "$folder/broken-idx/short-images" "$out"
 expect_text "byte 12559: the file ends here"
 nothing_left
 
-for python in python3 /usr/bin/python3 none; do
-    if "$python" -c 'import PIL, h5py' 2>/dev/null; then break; fi
-done
-[ "$python" != none ] || skip "the rest: no python3 with Pillow and h5py (Debian: python3-pil, python3-h5py)"
+find_python 'PIL, h5py'
+[ -n "$python" ] || skip "the rest: no python3 with Pillow and h5py (Debian: python3-pil, python3-h5py)"
 images() { PYTHONDONTWRITEBYTECODE=1 "$python" "$source_folder/tests/whole/make_images.py" "$@"; }
 made=$folder/made
 images "$made" || fail "no images were made"

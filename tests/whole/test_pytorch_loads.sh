@@ -3,10 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 data=$source_folder/../shared/data/mnist-small
 [ -d "$data" ] || skip "no MNIST at $data"
-for python in python3 /usr/bin/python3; do
-    "$python" -c 'import torch, h5py, yaml' 2>/dev/null && break
-    python=
-done
+find_python 'torch, h5py, yaml'
 for layer in $(sed -nE 's/^LAYER\((.*)\)$/\1/p' "$source_folder/src/layers/registry.def"); do
     checks=$((checks + 1))
     grep -q "^    \"$layer\": " "$source_folder/tests/reference/torch_model.py" || fail "$layer has no twin in PyTorch"

@@ -2,10 +2,7 @@
 # The comparison of numbers of ranks runs and tells speed, what was to be reached, and what batch
 # norm costs, where there is one over the batch. How large the figures are is not judged here.
 . "$(dirname "$0")/lib.sh"
-for python in python3 /usr/bin/python3; do
-    "$python" -c 'import yaml' 2>/dev/null && break
-    python=
-done
+find_python 'yaml'
 [ -n "$python" ] || skip "no python3 with yaml (Debian: python3-yaml)"
 export PYTHONDONTWRITEBYTECODE=1
 number='[0-9]+(\.[0-9]+)?'

@@ -52,12 +52,10 @@ expect 78 ranks 2 train "$folder/job.yaml" --out "$folder/never" --set data.cent
 expect_text "data.center_crop: [14, 17] is larger than what there is to cut, [1, 24, 16]"
 
 # resize is what Pillow computes.
-for python in python3 /usr/bin/python3; do
-    if "$python" -c 'import PIL' 2>/dev/null; then
-        expect 0 env PYTHONDONTWRITEBYTECODE=1 "$python" "$source_folder/tests/reference/make_resize.py" --check
-        passed
-        exit
-    fi
-done
-echo "not compared with Pillow: no python3 has it (Debian: python3-pil)"
+find_python PIL
+if [ -n "$python" ]; then
+    expect 0 env PYTHONDONTWRITEBYTECODE=1 "$python" "$source_folder/tests/reference/make_resize.py" --check
+else
+    echo "not compared with Pillow: no python3 has it (Debian: python3-pil)"
+fi
 passed

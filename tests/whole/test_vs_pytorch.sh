@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # The comparison with PyTorch runs, tells speed and memory of both, and skips jobs that the program refuses.
 . "$(dirname "$0")/lib.sh"
-for python in python3 /usr/bin/python3; do
-    "$python" -c 'import torch, yaml' 2>/dev/null && break
-    python=
-done
+find_python 'torch, yaml'
 [ -n "$python" ] || skip "no python3 with PyTorch and yaml (Debian: python3-torch python3-yaml)"
 export PYTHONDONTWRITEBYTECODE=1
 
