@@ -36,6 +36,19 @@ static const struct {
     {"max_pool2d", "[16, 8, 8]", "{kernel: 3, stride: 2, padding: 1}", 0},
     {"avg_pool2d", "[16, 8, 8]", "{kernel: 2}", 0},
     {"adaptive_avg_pool2d", "[16, 8, 8]", "{out: 1}", 0},
+    {"leaky_relu", "[16, 8, 8]", "{}", 0},
+    {"sigmoid", "[16, 8, 8]", "{}", 0},
+    {"tanh", "[16, 8, 8]", "{}", 0},
+    {"dropout2d", "[16, 8, 8]", "{}", 0},
+    {"group_norm", "[16, 8, 8]", "{groups: 4}", 0},
+    {"layer_norm", "[512]", "{}", 0},
+    {"layer_norm", "[16, 8, 8]", "{}", 0},
+    {"softmax", "[10]", "{}", 0},
+    {"softmax", "[512]", "{}", 0},
+    {"log_softmax", "[10]", "{}", 0},
+    {"log_softmax", "[512]", "{}", 0},
+    {"residual", "[16, 8, 8]", "{layers: [relu]}", 0},
+    {"residual", "[16, 8, 8]", "{layers: [relu], projection: [relu]}", 0},
 };
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
 static const int case_lanes[] = {16, 4, 32};

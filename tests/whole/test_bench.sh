@@ -25,10 +25,16 @@ END
 expect 0 "$lockstep" bench kernels --repeats 1
 figure "FMA peak" GFLOP/s
 figure copy GB/s
-for direction in forward "input gradient" "weight gradient"; do
-    for layer in linear conv2d; do figure "$layer $direction" GFLOP/s "FMA peak"; done
+for name in add "sgd momentum" adam; do figure "$name" GB/s copy; done
+for layer in $(sed -nE 's/^LAYER\((.*)\)$/\1/p' "$source_folder/src/layers/registry.def"); do
+    case $layer in
+    linear | conv2d)
+        for pass in forward "input gradient" "weight gradient"; do figure "$layer $pass" GFLOP/s "FMA peak"; done
+        ;;
+    flatten | sequential) ;; # do nothing themselves
+    *) for pass in forward backward; do figure "$layer $pass" GB/s copy; done ;;
+    esac
 done
-for name in add adam "relu forward" "batch_norm backward" "max_pool2d backward"; do figure "$name" GB/s copy; done
 expect 0 "$lockstep" bench kernels --repeats 1 --json
 json "FMA peak" "linear forward" "conv2d weight gradient" "relu backward"
 for isa in $("$lockstep" --version | sed -nE 's/.*instruction set ([a-z0-9]+).*/\1/p'); do
