@@ -69,6 +69,9 @@ TABLE = Table()
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
+MICROBATCHES = (1, 2, 4, 8, 16, 32)  # each has kernels of its own
+
+
 def numbers(*shape, centre=0.0, step=1 / 256):
     """Multiples of `step` in [centre - 512 * step, centre + 512 * step)."""
     values = [centre + draw.randrange(-512, 512) * step for _ in range(math.prod(shape))]
@@ -77,11 +80,11 @@ def numbers(*shape, centre=0.0, step=1 / 256):
 
 def batch():
     """Samples and microbatch; most have several microbatches and a last one that is not full."""
-    return draw.choice((1, 2, 3, 5, 7, 11, 13, 16, 21, 33, 37, 50, 70)), draw.choice((4, 8, 16))
+    return draw.choice((1, 2, 3, 5, 7, 11, 13, 16, 21, 33, 37, 50, 70)), draw.choice(MICROBATCHES)
 
 
 def small_batch():
-    return draw.choice((1, 2, 3, 5, 7, 9, 17)), draw.choice((4, 8, 16))
+    return draw.choice((1, 2, 3, 5, 7, 9, 17)), draw.choice(MICROBATCHES)
 
 
 def add(layer, options, shape, module, of=small_batch, centre=0.0, step=1 / 256, is_training=True):
@@ -115,15 +118,34 @@ def add(layer, options, shape, module, of=small_batch, centre=0.0, step=1 / 256,
 
 
 def pair(choices):
-    """One number of the choices, or two: what the job file gets, and PyTorch."""
+    """Numbers of the choices for both sides, half the time the same."""
     if draw.random() < 0.5:
-        one = draw.choice(choices)
-        return one, (one, one)
-    two = (draw.choice(choices), draw.choice(choices))
-    return two, two
+        return (draw.choice(choices),) * 2
+    return draw.choice(choices), draw.choice(choices)
 
 
 # ---- layers ----
+
+
+def room(size, kernel, padding, dilation):
+    """The pixels that the window can move down and to the right; negative where it does not fit."""
+    return [s + 2 * p - d * (k - 1) - 1 for s, k, p, d in zip(size, kernel, padding, dilation)]
+
+
+def one_or_two(of_sides):
+    return of_sides[0] if len(set(of_sides)) == 1 else of_sides
+
+
+def convolution(channels, out, groups, image, kernel, stride, padding, dilation, algorithm="auto"):
+    """Numbers of both sides; nothing is added where the window does not fit."""
+    if min(room(image, kernel, padding, dilation)) < 0:
+        return
+    has_bias = draw.random() < 0.7
+    options = {"out": out, "kernel": one_or_two(kernel), "stride": one_or_two(stride)}
+    options.update(padding=one_or_two(padding), dilation=one_or_two(dilation), groups=groups)
+    options.update(bias=has_bias, algorithm=algorithm)
+    module = nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, has_bias)
+    add("conv2d", options, (channels, *image), module)
 
 
 def convolutions():
@@ -131,48 +153,61 @@ def convolutions():
     kinds += [(c, c, c) for c in (2, 3, 8, 16)] + [(4, 8, 4), (3, 6, 3), (4, 6, 2), (6, 9, 3)]
     images = [(5, 5), (8, 8), (7, 9), (12, 6), (4, 13)]
     for kernel in ((1, 1), (3, 3), (5, 5), (7, 7), (1, 3), (5, 2)):
-        for channels, out, groups in kinds:
+        for kind in kinds:
             for _ in range(2):
-                stride, strides = pair((1, 1, 2, 3))
-                padding, paddings = pair((0, 1, 2, 3))
-                dilation, dilations = pair((1, 1, 2))
-                height, width = draw.choice(images)
-                room = [
-                    size + 2 * p - d * (k - 1) - 1
-                    for size, p, d, k in zip((height, width), paddings, dilations, kernel)
-                ]
-                if min(room) < 0:
-                    continue
-                options = {"out": out, "kernel": kernel if kernel[0] != kernel[1] else kernel[0]}
-                options.update(stride=stride, padding=padding, dilation=dilation, groups=groups)
-                options["bias"] = draw.random() < 0.7
-                module = nn.Conv2d(
-                    channels, out, kernel, strides, paddings, dilations, groups, options["bias"]
-                )
-                add("conv2d", options, (channels, height, width), module)
+                sides = pair((1, 1, 2, 3)), pair((0, 1, 2, 3)), pair((1, 1, 2))
+                convolution(*kind, draw.choice(images), kernel, *sides)
+
+
+def far_convolutions():
+    """Windows that lie in the padding alone, or leave out pixels between them; weights far apart."""
+    kinds = [(1, 1, 1), (3, 6, 1), (5, 16, 1), (8, 3, 1), (8, 8, 8), (3, 6, 3), (6, 9, 3)]
+    images = [(1, 1), (3, 8), (9, 7), (17, 13), (6, 20)]
+    sides = [  # stride, padding, dilation
+        ((4, 4), (0, 0), (1, 1)),
+        ((5, 5), (4, 4), (1, 1)),
+        ((8, 8), (6, 6), (1, 1)),
+        ((1, 1), (5, 5), (1, 1)),
+        ((1, 1), (3, 3), (3, 3)),
+        ((2, 2), (8, 8), (4, 4)),
+        ((1, 7), (0, 5), (1, 1)),
+        ((6, 1), (7, 0), (1, 3)),
+        ((4, 1), (2, 9), (5, 1)),
+        ((3, 5), (4, 6), (2, 4)),
+    ]
+    for kind in kinds:
+        for side in sides:
+            for kernel in draw.sample(((1, 1), (2, 2), (3, 3), (5, 5), (1, 4), (6, 1)), 3):
+                convolution(*kind, draw.choice(images), kernel, *side)
+    for kind in kinds:
+        for padding in ((0, 0), (1, 1), (4, 4), (0, 5)):
+            for algorithm in ("direct", "winograd"):
+                convolution(*kind, draw.choice(images), (3, 3), (1, 1), padding, (1, 1), algorithm)
+
+
+def pooling(kernels_of, strides_of, paddings_of, dilations_of):
+    """A max and an average pooling of numbers that are drawn for one or both sides."""
+    size = draw.choice(((4, 4), (5, 7), (8, 8), (9, 6), (11, 11)))
+    kernel, stride, padding, dilation = pair(kernels_of), pair(strides_of), pair(paddings_of), pair(dilations_of)
+    is_ceil = draw.random() < 0.5
+    if any(p > k // 2 for p, k in zip(padding, kernel)):
+        padding = (0, 0)
+    options = {"kernel": one_or_two(kernel), "stride": one_or_two(stride)}
+    options.update(padding=one_or_two(padding), ceil_mode=is_ceil)
+    if min(room(size, kernel, padding, dilation)) >= 0:
+        module = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=is_ceil)
+        add("max_pool2d", {**options, "dilation": one_or_two(dilation)}, (3, *size), module, step=1 / 64)
+    if min(room(size, kernel, padding, (1, 1))) >= 0:
+        counts = draw.random() < 0.5
+        module = nn.AvgPool2d(kernel, stride, padding, is_ceil, counts)
+        add("avg_pool2d", {**options, "count_include_pad": counts}, (3, *size), module)
 
 
 def poolings():
-    def room_for(size, kernel, padding, dilation):
-        return all(s + 2 * p - d * (k - 1) - 1 >= 0 for s, k, p, d in zip(size, kernel, padding, dilation))
-
     for _ in range(90):
-        size = draw.choice(((4, 4), (5, 7), (8, 8), (9, 6), (11, 11)))
-        kernel, kernels = pair((1, 2, 3, 4))
-        stride, strides = pair((1, 2, 3))
-        padding, paddings = pair((0, 1))
-        dilation, dilations = pair((1, 1, 2))
-        is_ceil = draw.random() < 0.5
-        if any(p > k // 2 for p, k in zip(paddings, kernels)):
-            padding, paddings = 0, (0, 0)
-        options = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": is_ceil}
-        if room_for(size, kernels, paddings, dilations):
-            module = nn.MaxPool2d(kernels, strides, paddings, dilations, ceil_mode=is_ceil)
-            add("max_pool2d", {**options, "dilation": dilation}, (3, *size), module, step=1 / 64)
-        if room_for(size, kernels, paddings, (1, 1)):
-            counts = draw.random() < 0.5
-            module = nn.AvgPool2d(kernels, strides, paddings, is_ceil, counts)
-            add("avg_pool2d", {**options, "count_include_pad": counts}, (3, *size), module)
+        pooling((1, 2, 3, 4), (1, 2, 3), (0, 1), (1, 1, 2))
+    for _ in range(60):
+        pooling((3, 5, 7, 9), (1, 4, 5, 7), (1, 2, 3, 4), (1, 2, 3, 4))
     for kernel in (1, 2, 3):
         for size in ((6, 6), (7, 5), (9, 12)):
             for is_ceil in (False, True):
@@ -299,7 +334,7 @@ def add_holder(pair, shape, is_training):
     """With samples enough for batch norms over batch norms: of two, they amplify every rounding."""
     (layer, options), = pair[0].items()
     most = 18 if len(shape) == 3 else 70
-    add(layer, options, shape, pair[1], lambda: (draw.randrange(8, most), draw.choice((4, 8, 16))),
+    add(layer, options, shape, pair[1], lambda: (draw.randrange(8, most), draw.choice(MICROBATCHES)),
         is_training=is_training)
 
 
@@ -354,7 +389,17 @@ def holders():
 def main():
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    for make in (convolutions, poolings, activations, products, batch_norms, own_norms, dropouts, holders):
+    for make in (
+        convolutions,
+        far_convolutions,
+        poolings,
+        activations,
+        products,
+        batch_norms,
+        own_norms,
+        dropouts,
+        holders,
+    ):
         make()
     TABLE.write(sys.argv[1])
 

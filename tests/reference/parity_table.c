@@ -1,7 +1,7 @@
 /* parity_table.c - run the layers of a file that parity_cases.py wrote, each as a network of its
  * own, with those it holds, and compare all they give with what PyTorch computed.
  *
- *   parity_table FILE    prints a line per kind of layer; exit code 0 if all agree
+ *   parity_table FILE [ISA]    prints a line per kind of layer; exit code 0 if all agree
  *
  * The file, little-endian: "LSPARITY", int32 count of cases; each case: layer, its item in a job
  * file, shape of one sample (texts: int32 length, then bytes), int32 samples, microbatch,
@@ -189,12 +189,13 @@ static void run_dropout(Kind *kind, const Case *one, Harness *harness, float *y,
     printf("FAILED: %s on %s: %d of %zu numbers\n", one->item, one->shape, wrong, n);
 }
 
-static void run_case(Kind *kind, const Case *one) {
+static void run_case(Kind *kind, const Case *one, const char *isa) {
     char layers[TEXT_BYTES + 2];
     Harness harness;
     snprintf(layers, sizeof layers, "[%s]", one->item);
     harness_create(&harness, &(HarnessOptions){.input = one->shape,
                                  .layers = layers,
+                                 .isa = isa,
                                  .samples = one->samples,
                                  .microbatch = one->microbatch,
                                  .threads = 1 + one->samples % 2});
@@ -240,9 +241,10 @@ int main(int argc, char **argv) {
     static Kind kinds[KINDS_MAX + 1];
     char magic[8];
     int32_t count;
-    FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    if (file == NULL) {
-        fprintf(stderr, "usage: parity_table FILE\n");
+    FILE *file = argc == 2 || argc == 3 ? fopen(argv[1], "rb") : NULL;
+    const char *isa = argc == 3 ? argv[2] : kernels_best_isa();
+    if (file == NULL || kernels_find(isa, 1) == NULL) {
+        fprintf(stderr, "usage: parity_table FILE [ISA]\n");
         return EXIT_FAILURE;
     }
     read_bytes(file, magic, sizeof magic);
@@ -253,7 +255,7 @@ int main(int argc, char **argv) {
         read_case(file, &one);
         Kind *kind = kind_of(kinds, one.layer);
         kind->cases++;
-        if (kind->is_known) run_case(kind, &one);
+        if (kind->is_known) run_case(kind, &one, isa);
         case_free(&one);
     }
     fclose(file);

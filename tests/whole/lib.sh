@@ -25,6 +25,10 @@ find_python() {
     done
     python=
 }
+# instruction_sets: those of the program that this processor has too, the best first.
+instruction_sets() {
+    "$lockstep" --version | sed -nE 's/.*instruction set ([a-z0-9]+) \(built for.* (\1( .*)?)\)$/\2/p'
+}
 # ranks N ARGUMENTS... runs the program on N ranks.
 ranks() {
     local count=$1

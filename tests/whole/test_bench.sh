@@ -37,7 +37,7 @@ for layer in $(sed -nE 's/^LAYER\((.*)\)$/\1/p' "$source_folder/src/layers/regis
 done
 expect 0 "$lockstep" bench kernels --repeats 1 --json
 json "FMA peak" "linear forward" "conv2d weight gradient" "relu backward"
-for isa in $("$lockstep" --version | sed -nE 's/.*instruction set ([a-z0-9]+).*/\1/p'); do
+for isa in $(instruction_sets); do
     expect 0 "$lockstep" bench kernels --repeats 1 --isa "$isa"
     grep -q "^FMA peak .*$isa" "$folder/out" || fail "--isa $isa was not measured"
 done

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# A table of layers, and of layers that hold others, drawn over shapes and options, equals what PyTorch computes here and now.
+# A table of layers, and of layers that hold others, drawn over shapes and options, equals what PyTorch computes here and now,
+# with every instruction set of this processor.
 . "$(dirname "$0")/lib.sh"
 table=${LOCKSTEP_BUILD:-$source_folder/build}/tests/parity_table
 [ -x "$table" ] || fail "no $table: built with the tests"
-for python in /usr/bin/python3 python3; do
-    "$python" -c 'import torch' 2>/dev/null && break
-    python=
-done
+find_python torch
 [ -n "$python" ] || skip "no python3 with PyTorch (Debian: python3-torch)"
 
 expect 0 env PYTHONDONTWRITEBYTECODE=1 "$python" "$source_folder/tests/reference/parity_cases.py" "$folder/cases"
-expect 0 "$table" "$folder/cases"
-cat "$folder/out"
-compared=$(sed -nE 's/^[0-9]+ cases, ([0-9]+) compared.*$/\1/p' "$folder/out")
-checks=$((checks + compared))
-[ "$compared" -ge 500 ] || fail "only $compared cases were compared, fewer than 500"
+for isa in $(instruction_sets); do
+    expect 0 "$table" "$folder/cases" "$isa"
+    echo "$isa:"
+    cat "$folder/out"
+    compared=$(sed -nE 's/^[0-9]+ cases, ([0-9]+) compared.*$/\1/p' "$folder/out")
+    checks=$((checks + compared))
+    [ "$compared" -ge 1000 ] || fail "only $compared cases were compared, fewer than 1000"
+done
 passed
