@@ -4,6 +4,13 @@
 
 #include <check.h>
 
+/* As ck_assert, for loops over many numbers: Check writes a message for each of its assertions,
+ * and reads them all again. */
+#define ASSERT_EACH(condition)                                                                     \
+    do {                                                                                           \
+        if (!(condition)) ck_abort_msg("%s", #condition);                                          \
+    } while (0)
+
 /* Local. A new test case of the suite, each of whose tests fails if it leaves an allocation. */
 TCase *unit_check_case(Suite *suite, const char *name);
 

@@ -190,7 +190,7 @@ START_TEST(a_fused_relu_is_a_relu_before) {
         kernels->relu_backward(rectified, dx, dx, p.in);
         run_max(&p, 1);
         assert_same_bits(p.y, y, p.out, "largest");
-        for (size_t i = 0; i < p.in; i++) ck_assert(p.dx[i] == dx[i]);
+        for (size_t i = 0; i < p.in; i++) ASSERT_EACH(p.dx[i] == dx[i]);
         block_free(rectified, p.in);
         block_free(y, p.out);
         block_free(dx, p.in);
@@ -237,7 +237,7 @@ START_TEST(factors_are_drawn_by_philox) {
             int row = i / lanes, s = i % lanes;
             uint64_t sample = (uint64_t)high[s] << 32 | low[s];
             rng_draw(rng, dropout.step, sample, row / 4, bits);
-            ck_assert(factors[i] == (bits[row % 4] < dropout.threshold ? 0 : 2.5f));
+            ASSERT_EACH(factors[i] == (bits[row % 4] < dropout.threshold ? 0 : 2.5f));
         }
         block_free(factors, rows * lanes);
     }
@@ -255,7 +255,7 @@ START_TEST(rows_are_multiplied_by_their_factors) {
         kernels->multiply_rows(x, factors, y, pixels, lanes, 2, ROWS);
         for (size_t i = 0; i < n; i++) {
             size_t row = i / ((size_t)pixels * lanes);
-            ck_assert(y[i] == x[i] * factors[row * lanes + i % lanes]);
+            ASSERT_EACH(y[i] == x[i] * factors[row * lanes + i % lanes]);
         }
         kernels->multiply_rows(x, factors, x, pixels, lanes, 0, ROWS);
         assert_same_bits(x, y, n, "in place");
@@ -365,7 +365,7 @@ static void check_norm(const Norm *g) {
     }
     for (size_t i = 0; i < g->n; i++) {
         if ((int)(i % g->norm.lanes) < g->norm.valid) continue;
-        ck_assert(g->dx[i] == 0 && isfinite(g->y[i]));
+        ASSERT_EACH(g->dx[i] == 0 && isfinite(g->y[i]));
     }
 }
 
