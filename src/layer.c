@@ -53,7 +53,8 @@ int layer_add_counter(Layer *self, const char *name) {
 Status layer_read_pair(
     const Layer *self, const char *key, const OptionInts *given, const int *missing, int pair[2]) {
     if (given->count > 2 || (given->count == 0 && missing == NULL))
-        return FAIL(STATUS_CONFIG, "%s '%s': %s wants one number or [height, width], got %d",
+        return FAIL(STATUS_CONFIG,
+            "%s '%s': %s wants one number or two, [height, width], got %d numbers",
             self->type->name, self->label, key, given->count);
     for (int d = 0; d < 2; d++) {
         int64_t value = given->values[given->count == 2 ? d : 0];

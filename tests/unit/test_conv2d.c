@@ -246,7 +246,8 @@ START_TEST(what_does_not_fit_is_refused_with_the_reason) {
         const char *layer, *reason;
     } bad[] = {{"{conv2d: {out: 2, kernel: 9}}", "a window of 9 pixels does not fit"},
         {"{conv2d: {out: 3, kernel: 1, groups: 2}}", "groups 2 must divide"},
-        {"{conv2d: {out: 2, kernel: [1, 2, 3]}}", "kernel wants one number or [height, width]"},
+        {"{conv2d: {out: 2, kernel: [1, 2, 3]}}",
+            "kernel wants one number or two, [height, width], got 3"},
         {"{conv2d: {out: 2, kernel: [64, 64], padding: 64}}", "more than 1024 weights"},
         {"{conv2d: {out: 2, kernel: 5, algorithm: winograd}}", "winograd is for kernel 3"}};
     char layers[128];

@@ -643,7 +643,7 @@ static const struct {
     {"[6]", "{max_pool2d: {kernel: 2}}", "wants images"},
     {"[6]", "dropout2d", "wants images"},
     {"[2, 4, 4]", "{max_pool2d: {kernel: 5}}", "does not fit"},
-    {"[2, 4, 4]", "{max_pool2d: {kernel: [2, 2, 2]}}", "one number or [height, width]"},
+    {"[2, 4, 4]", "{max_pool2d: {kernel: [2, 2, 2]}}", "one number or two, [height, width]"},
     {"[2, 4, 4]", "{avg_pool2d: {kernel: 3, padding: 2}}", "more than half of the kernel"},
     {"[2, 2, 2]", "{max_pool2d: {kernel: 2, padding: 1, dilation: 3}}", "sees no pixel"},
     {"[6]", "{group_norm: {groups: 4}}", "do not divide"},
