@@ -74,7 +74,7 @@ void checkpoint_close(Checkpoint *checkpoint);
 
 /* Local. Fill the arrays. Every array must be there with this type and shape; in the groups named,
  * no other dataset or group may exist. Checks each tensor's own checksum as well. Fails with
- * STATUS_DATA, naming dataset, expected and found. */
+ * STATUS_DATA, naming dataset, expected and found, STATUS_IO. */
 MUST_CHECK Status checkpoint_read(
     Checkpoint *checkpoint, const CheckpointArray *arrays, int array_count);
 

@@ -39,11 +39,12 @@ static Status check_version(Checkpoint *checkpoint) {
 static Status open_hdf5(Checkpoint *checkpoint) {
     static const H5Z_filter_t filters[] = {H5Z_FILTER_FLETCHER32, H5Z_FILTER_NONE};
     hid_t access = hdf5_file_access();
-    if (access >= 0 && !status_fault_is_due())
+    if (access >= 0 && !hdf5_fault_is_due())
         checkpoint->file = H5Fopen(checkpoint->path, H5F_ACC_RDONLY, access);
+    Status status =
+        checkpoint->file < 0 ? hdf5_fail_read(checkpoint->path, "HDF5 cannot open it") : STATUS_OK;
     if (access >= 0) H5Pclose(access);
-    if (checkpoint->file < 0)
-        return hdf5_fail(STATUS_DATA, checkpoint->path, "HDF5 cannot open it");
+    TRY(status);
     TRY(hdf5_check_content(
         checkpoint->file, checkpoint->path, filters, "lockstep writes none like it"));
     return check_version(checkpoint);
@@ -106,28 +107,35 @@ static Status check_shape(
         array->name, shape_print(shape, found), shape_print(array->shape, expected));
 }
 
-/* The checksum stored with a dataset; negative unless it is one integer of 64 bits. */
-static herr_t read_checksum(hid_t dataset, uint64_t *checksum) {
+/* Something could not be opened or read: right after it. What the system did not refuse is not as
+ * lockstep writes it: `problem`. */
+static Status fail_to_find(const Checkpoint *checkpoint, const char *problem) {
+    if (hdf5_fail_read(checkpoint->path, problem) == STATUS_IO) return STATUS_IO;
+    return FAIL(STATUS_DATA, "%s: %s", checkpoint->path, problem);
+}
+
+/* The checksum stored with a dataset: one integer of 64 bits. */
+static Status read_checksum(
+    const Checkpoint *checkpoint, hid_t dataset, const char *problem, uint64_t *checksum) {
     hid_t attribute = H5Aopen(dataset, "xxh3", H5P_DEFAULT);
-    if (attribute < 0) return -1;
+    if (attribute < 0) return fail_to_find(checkpoint, problem);
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
-    herr_t result = -1;
-    if (type >= 0 && H5Tequal(type, H5T_STD_U64LE) > 0 && is_scalar(space))
-        result = H5Aread(attribute, H5T_NATIVE_UINT64, checksum);
+    int is_number = type >= 0 && H5Tequal(type, H5T_STD_U64LE) > 0 && is_scalar(space);
+    Status status = STATUS_OK;
+    if (!is_number || H5Aread(attribute, H5T_NATIVE_UINT64, checksum) < 0)
+        status = fail_to_find(checkpoint, problem);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
     H5Aclose(attribute);
-    return result;
+    return status;
 }
 
 static Status check_checksum(
     const Checkpoint *checkpoint, const CheckpointArray *array, hid_t dataset) {
+    char problem[CHECKPOINT_PATH_BYTES];
     uint64_t stored = 0;
-    if (read_checksum(dataset, &stored) < 0) {
-        H5Eclear2(H5E_DEFAULT);
-        return FAIL(
-            STATUS_DATA, "%s: /%s/%s has no checksum", checkpoint->path, array->group, array->name);
-    }
+    snprintf(problem, sizeof problem, "/%s/%s has no checksum", array->group, array->name);
+    TRY(read_checksum(checkpoint, dataset, problem, &stored));
     if (stored == hdf5_array_checksum(array)) return STATUS_OK;
     return FAIL(STATUS_DATA, "%s: /%s/%s does not match its checksum", checkpoint->path,
         array->group, array->name);
@@ -135,24 +143,23 @@ static Status check_checksum(
 
 static Status open_dataset(
     const Checkpoint *checkpoint, const char *group, const char *name, hid_t *dataset) {
-    char path[CHECKPOINT_PATH_BYTES];
-    snprintf(path, sizeof path, "/%s/%s", group, name);
-    *dataset = H5Dopen2(checkpoint->file, path, H5P_DEFAULT);
-    if (*dataset >= 0) return STATUS_OK;
-    H5Eclear2(H5E_DEFAULT);
-    return FAIL(STATUS_DATA, "%s: has no dataset %s", checkpoint->path, path);
+    static const char problem[] = "has no dataset ";
+    char text[CHECKPOINT_PATH_BYTES];
+    snprintf(text, sizeof text, "%s/%s/%s", problem, group, name);
+    *dataset = H5Dopen2(checkpoint->file, text + strlen(problem), H5P_DEFAULT);
+    return *dataset >= 0 ? STATUS_OK : fail_to_find(checkpoint, text);
 }
 
 static Status read_array(const Checkpoint *checkpoint, const CheckpointArray *array) {
     hid_t dataset = -1;
     TRY(open_dataset(checkpoint, array->group, array->name, &dataset));
     hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
-    Status status = type < 0 || space < 0 ? hdf5_fail(STATUS_DATA, checkpoint->path, array->name)
+    Status status = type < 0 || space < 0 ? hdf5_fail_read(checkpoint->path, array->name)
                                           : check_shape(checkpoint, array, type, space);
     if (status == STATUS_OK &&
-        (status_fault_is_due() || H5Dread(dataset, hdf5_file_type(array->type), H5S_ALL, H5S_ALL,
-                                      H5P_DEFAULT, array->data) < 0))
-        status = hdf5_fail(STATUS_DATA, checkpoint->path, array->name);
+        (hdf5_fault_is_due() || H5Dread(dataset, hdf5_file_type(array->type), H5S_ALL, H5S_ALL,
+                                    H5P_DEFAULT, array->data) < 0))
+        status = hdf5_fail_read(checkpoint->path, array->name);
     if (status == STATUS_OK) status = check_checksum(checkpoint, array, dataset);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
@@ -188,7 +195,10 @@ static herr_t check_expected(hid_t group, const char *name, const H5L_info_t *li
     Expected *expected = context;
     (void)link;
     hid_t object = H5Oopen(group, name, H5P_DEFAULT);
-    if (object < 0) return -1;
+    if (object < 0) {
+        expected->status = hdf5_fail_read(expected->checkpoint->path, name);
+        return 1;
+    }
     H5I_type_t type = H5Iget_type(object);
     H5Oclose(object);
     if (is_expected(expected, type, name)) return 0;
@@ -202,11 +212,10 @@ static Status refuse_others(const Checkpoint *checkpoint, const CheckpointArray 
     Expected expected = {checkpoint, arrays, array_count, group, STATUS_OK};
     hsize_t position = 0;
     hid_t opened = H5Gopen2(checkpoint->file, group, H5P_DEFAULT);
-    if (opened < 0) return hdf5_fail(STATUS_DATA, checkpoint->path, group);
-    herr_t result =
-        H5Literate(opened, H5_INDEX_NAME, H5_ITER_NATIVE, &position, check_expected, &expected);
+    if (opened < 0) return hdf5_fail_read(checkpoint->path, group);
+    if (H5Literate(opened, H5_INDEX_NAME, H5_ITER_NATIVE, &position, check_expected, &expected) < 0)
+        expected.status = hdf5_fail_read(checkpoint->path, group);
     H5Gclose(opened);
-    if (result < 0) return hdf5_fail(STATUS_DATA, checkpoint->path, group);
     return expected.status;
 }
 
@@ -240,12 +249,11 @@ Status checkpoint_length(
 
 static Status open_attribute(
     const Checkpoint *checkpoint, const char *group, const char *name, hid_t *attribute) {
-    char path[CHECKPOINT_PATH_BYTES];
+    char path[CHECKPOINT_PATH_BYTES], problem[2 * CHECKPOINT_PATH_BYTES];
     snprintf(path, sizeof path, "/%s", group);
+    snprintf(problem, sizeof problem, "%s has no attribute %s", path, name);
     *attribute = H5Aopen_by_name(checkpoint->file, path, name, H5P_DEFAULT, H5P_DEFAULT);
-    if (*attribute >= 0) return STATUS_OK;
-    H5Eclear2(H5E_DEFAULT);
-    return FAIL(STATUS_DATA, "%s: %s has no attribute %s", checkpoint->path, path, name);
+    return *attribute >= 0 ? STATUS_OK : fail_to_find(checkpoint, problem);
 }
 
 /* Numbers, and the boolean's base type. */
@@ -261,9 +269,11 @@ static Status read_number(
     } else if ((class == H5T_INTEGER || class == H5T_FLOAT) && H5Tget_size(type) <= 8) {
         result = H5Aread(attribute, H5T_NATIVE_DOUBLE, number);
     }
+    char problem[CHECKPOINT_PATH_BYTES];
+    snprintf(problem, sizeof problem, "attribute %s is not a number", name);
+    Status status = result >= 0 ? STATUS_OK : fail_to_find(checkpoint, problem);
     if (type >= 0) H5Tclose(type);
-    if (result >= 0) return STATUS_OK;
-    return FAIL(STATUS_DATA, "%s: attribute %s is not a number", checkpoint->path, name);
+    return status;
 }
 
 Status checkpoint_read_number(
@@ -304,8 +314,8 @@ Status checkpoint_read_text(
     TRY(open_attribute(checkpoint, group, name, &attribute));
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
     Status status = allocate_text(checkpoint, type, space, name, text);
-    if (status == STATUS_OK && (status_fault_is_due() || H5Aread(attribute, type, *text) < 0))
-        status = hdf5_fail(STATUS_DATA, checkpoint->path, name);
+    if (status == STATUS_OK && (hdf5_fault_is_due() || H5Aread(attribute, type, *text) < 0))
+        status = hdf5_fail_read(checkpoint->path, name);
     if (status != STATUS_OK) free_text(text);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
@@ -317,12 +327,12 @@ Status checkpoint_read_config(Checkpoint *checkpoint, char **text) {
     HDF5_SECTION;
     hid_t dataset = H5Dopen2(checkpoint->file, "/config", H5P_DEFAULT);
     *text = NULL;
-    if (dataset < 0) return hdf5_fail(STATUS_DATA, checkpoint->path, "/config");
+    if (dataset < 0) return hdf5_fail_read(checkpoint->path, "/config");
     hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
     Status status = allocate_text(checkpoint, type, space, "/config", text);
     if (status == STATUS_OK &&
-        (status_fault_is_due() || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0))
-        status = hdf5_fail(STATUS_DATA, checkpoint->path, "/config");
+        (hdf5_fault_is_due() || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0))
+        status = hdf5_fail_read(checkpoint->path, "/config");
     if (status != STATUS_OK) free_text(text);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);

@@ -324,7 +324,7 @@ static Status read_newest(Trainer *trainer, Content *content, int *found) {
     checkpoint_folder(trainer, folder);
     TRY(checkpoint_list(folder, &names, &count));
     *found = count > 0;
-    Status status = STATUS_OK;
+    Status status = STATUS_OK, worst = STATUS_DATA;
     for (int i = 0; i < count; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         content_free(content);
@@ -334,12 +334,13 @@ static Status read_newest(Trainer *trainer, Content *content, int *found) {
             progress_print(trainer->display, "resuming from %s, step %lld", path,
                 (long long)content->progress.step);
         if (status != STATUS_DATA && status != STATUS_IO) break;
+        if (status == STATUS_IO) worst = STATUS_IO; /* what the disk refused may be whole */
         progress_print(
             trainer->display, "warning: %s; trying the checkpoint before", status_message());
     }
     if (status == STATUS_DATA || status == STATUS_IO)
-        status = FAIL(STATUS_DATA, "%s: none of the %d checkpoints can be read; the last: %s",
-            folder, count, status_message());
+        status = FAIL(worst, "%s: none of the %d checkpoints can be read; the last: %s", folder,
+            count, status_message());
     memory_free(names);
     return status;
 }

@@ -12,8 +12,8 @@ MUST_CHECK Status snapshot_save(Trainer *trainer, const char *name, int is_best)
 
 /* Collective. Continue from the newest checkpoint of the run's folder that is whole; one that is
  * not is named in a warning and the one before is taken. `*found` is 0 when the folder has none at
- * all. Fails, agreed, with STATUS_DATA when all are bad, STATUS_CONFIG when the job is another one.
- */
+ * all. Fails, agreed, with STATUS_DATA when all are bad, STATUS_IO when the disk refused one of
+ * them, STATUS_CONFIG when the job is another one. */
 MUST_CHECK Status snapshot_resume(Trainer *trainer, int *found);
 
 /* Collective. Fill an engine's network from the checkpoint at `path`, on every rank. */

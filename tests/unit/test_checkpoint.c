@@ -2,6 +2,7 @@
  * fails anywhere leaves nothing behind and the old file whole. */
 #include "src/memory.h"
 #include "tests/support/checkpoint_sample.h"
+#include "tests/support/refused_reads.h"
 #include "tests/support/unit_check.h"
 #include <dirent.h>
 #include <hdf5.h>
@@ -261,10 +262,27 @@ START_TEST(every_step_of_reading_may_fail_and_says_so) {
         ck_assert_uint_eq(memory_in_use(), 0);
         ck_assert_int_eq(count_descriptors(), descriptors);
         if (status == STATUS_OK) break;
-        ck_assert(status == STATUS_IO || status == STATUS_DATA || status == STATUS_NO_MEMORY);
+        ck_assert_msg(status == STATUS_IO || status == STATUS_NO_MEMORY, "point %ld: %s",
+            failed + 1, status_message());
         ck_assert_str_ne(status_message(), "");
     }
     ck_assert_int_ge(failed, SAMPLE_ARRAYS);
+    sample_free(&sample);
+}
+END_TEST
+
+START_TEST(a_disk_error_is_no_bad_data) {
+    Sample sample;
+    Checkpoint *file = NULL;
+    char *config = NULL;
+    sample_create(&sample, SAMPLE_LARGE, 3);
+    sample_write(&sample, "a.h5");
+    ck_assert_int_eq(checkpoint_open(&file, scratch_path("a.h5")), STATUS_OK);
+    refuse_reads();
+    ck_assert_int_eq(checkpoint_read(file, sample.arrays, SAMPLE_ARRAYS), STATUS_IO);
+    ck_assert_msg(strstr(status_message(), ": Input/output error") != NULL, "%s", status_message());
+    ck_assert_int_eq(checkpoint_read_config(file, &config), STATUS_IO);
+    checkpoint_close(file);
     sample_free(&sample);
 }
 END_TEST
@@ -325,6 +343,7 @@ int main(void) {
     tcase_add_loop_test(tests, a_disk_that_fills_up_at_any_byte_leaves_the_old_file, 0, 2);
     tcase_add_test(tests, every_step_of_writing_may_fail_and_says_so);
     tcase_add_test(tests, every_step_of_reading_may_fail_and_says_so);
+    tcase_add_test(tests, a_disk_error_is_no_bad_data);
     tcase_add_test(tests, a_folder_without_permission_cannot_be_written);
     tcase_add_test(tests, a_folder_that_is_none_cannot_be_written);
     return unit_check_run(suite);

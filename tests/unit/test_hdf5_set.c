@@ -3,6 +3,7 @@
 #include "io/dataset_format.h"
 #include "io/hdf5_private.h"
 #include "src/memory.h"
+#include "tests/support/refused_reads.h"
 #include "tests/support/unit_check.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -273,27 +274,15 @@ START_TEST(a_file_that_is_cut_while_it_is_open_is_noticed) {
 }
 END_TEST
 
-/* Let the system refuse reads through HDF5's descriptor: there is no memory at low addresses. */
-static void refuse_reads(hid_t file) {
-    void *handle = NULL;
-    int memory = open("/proc/self/mem", O_RDONLY);
-    ck_assert_int_ge(memory, 0);
-    ck_assert_int_ge(H5Fget_vfd_handle(file, H5P_DEFAULT, &handle), 0);
-    ck_assert_int_ge(dup2(memory, *(int *)handle), 0);
-    close(memory);
-}
-
 START_TEST(a_read_that_the_system_refuses_is_no_bad_data) {
     static const int64_t first = 0;
     DatasetSizes sizes;
     SampleSource source;
     float row[FEATURES];
-    hid_t file = -1;
     write_set((Form){.chunk_rows = _i * 2, .type = H5T_IEEE_F32LE});
     ck_assert_int_eq(dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
     ck_assert_int_eq(dataset_hdf5.open_source(&job, DATASET_TRAIN, &sizes, &source), STATUS_OK);
-    ck_assert_int_eq(H5Fget_obj_ids((hid_t)H5F_OBJ_ALL, H5F_OBJ_FILE, 1, &file), 1);
-    refuse_reads(file);
+    refuse_reads();
     ck_assert_int_eq(source.read(source.context, &first, 1, row), STATUS_IO);
     ck_assert_msg(strstr(status_message(), ": Input/output error") != NULL, "%s", status_message());
     source.close(source.context);
@@ -307,7 +296,7 @@ START_TEST(a_disk_error_while_the_content_is_checked_is_told) {
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
     H5Pclose(access);
     hdf5_prepare();
-    refuse_reads(file);
+    refuse_reads();
     ck_assert_int_eq(hdf5_check_content(file, path, none, ""), STATUS_IO);
     ck_assert_msg(strstr(status_message(), ": Input/output error") != NULL, "%s", status_message());
     H5Fclose(file);
