@@ -24,7 +24,7 @@ Status dataset_has_test(Comm *comm, const Job *job, int *has_test, char note[DAT
     *has_test = 1;
     note[0] = '\0';
     if (format->has_split != NULL && comm_is_root(comm))
-        status = format->has_split(job, DATASET_TEST, has_test, note);
+        status = job_locate(job, format->has_split(job, DATASET_TEST, has_test, note));
     comm_broadcast(comm, has_test, sizeof *has_test, 0);
     return comm_agree(comm, status);
 }
@@ -43,25 +43,43 @@ static Shape sample_shape(const DatasetSizes *sizes) {
 }
 
 /* The network takes a sample as it is after the transforms, or flat. */
-static Status check_input(const Job *job, const DatasetSizes *sizes) {
-    Shape input = job->network.input, sample;
-    TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));
+static Status check_input(const Job *job, DatasetSplit split, Shape sample) {
+    Shape input = job->network.input;
     Shape flat = {1, {(int)shape_element_count(sample)}};
     char input_text[SHAPE_TEXT_BYTES], sample_text[SHAPE_TEXT_BYTES], flat_text[SHAPE_TEXT_BYTES];
     if (shape_is_equal(input, sample) || shape_is_equal(input, flat)) return STATUS_OK;
     return FAIL(STATUS_CONFIG,
-        "model.input: is %s, but a sample of the data set is %s (or, flat, %s)%s",
-        shape_print(input, input_text), shape_print(sample, sample_text),
-        shape_print(flat, flat_text),
+        "model.input: is %s, but the %s images of the data set are %s (or, flat, %s)%s",
+        shape_print(input, input_text), split == DATASET_TEST ? "test" : "training",
+        shape_print(sample, sample_text), shape_print(flat, flat_text),
         transform_is_asked(&job->data.transforms) ? " after resize, pad and center_crop" : "");
+}
+
+/* The network gives a number for each class. */
+static Status check_output(const Job *job, int64_t class_count) {
+    char text[SHAPE_TEXT_BYTES];
+    if (job->output.dimension_count == 1 && job->output.size[0] >= class_count) return STATUS_OK;
+    return FAIL(STATUS_CONFIG,
+        "model.layers: the last layer gives %s for each sample; %s of %lld classes wants [%lld]",
+        shape_print(job->output, text), job->loss == LOSS_NLL ? "nll" : "cross_entropy",
+        (long long)class_count, (long long)class_count);
+}
+
+/* What the job asks for and the set cannot give, before the set is read. */
+static Status check_job(const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
+    Shape sample;
+    TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));
+    TRY(check_input(job, split, sample));
+    if (split == DATASET_TRAIN) TRY(augment_check(&job->data.augment, sample));
+    return check_output(job, sizes->class_count);
 }
 
 static Status measure_set(
     const Comm *comm, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     *sizes = (DatasetSizes){0};
     if (!is_leader(comm)) return STATUS_OK;
-    TRY(dataset_format(job->data.format)->measure(job, split, sizes));
-    return check_input(job, sizes);
+    TRY(job_locate(job, dataset_format(job->data.format)->measure(job, split, sizes)));
+    return job_locate(job, check_job(job, split, sizes));
 }
 
 /* Collective. Every rank gets rank 0's sizes; every leader must have found the same. */

@@ -173,13 +173,31 @@ static Status check_layers(JobReader *reader, const JobScope *scope) {
     const NetworkSpec *network = &reader->job->network;
     const LayerSpec *refused = NULL;
     if (reader->problems.count > 0) return STATUS_OK; /* some may not be there */
-    Status status = network_check(network, &refused);
+    Status status = network_check(network, &reader->job->output, &refused);
     if (status == STATUS_CONFIG) {
         JobPlace place = job_layers_place(&network->list, scope->extras[0], refused);
         job_problems_add(&reader->problems, place, "", "%s", status_message());
         status = STATUS_OK;
     }
     return status;
+}
+
+static void add_origin(Job *job, const char *key, JobPlace place) {
+    JobOrigin *origin = &job->origins[job->origin_count++];
+    origin->key = key;
+    job_problems_print_place(&place, origin->place);
+}
+
+/* For what only the data shows to be wrong. */
+static Status keep_origins(JobReader *reader, const JobScope *scope) {
+    Job *job = reader->job;
+    const LayerList *layers = &job->network.list;
+    if (reader->problems.count > 0) return STATUS_OK;
+    TRY(MEMORY_ALLOCATE(&job->origins, JOB_OPTIONS_MAX + 1, "places in the job file"));
+    for (int i = 0; scope->table[i].key != NULL; i++)
+        if (scope->given[i] != NULL) add_origin(job, scope->table[i].key, scope->given[i]->place);
+    add_origin(job, "model.layers", job_layers_place(layers, scope->extras[0], last_layer(layers)));
+    return STATUS_OK;
 }
 
 static void check_best(JobReader *reader, const JobScope *scope) {
@@ -206,5 +224,6 @@ Status job_check(JobReader *reader, const JobScope *scope) {
     check_optimizer(reader, scope);
     check_loss(reader, scope);
     check_best(reader, scope);
-    return check_layers(reader, scope);
+    TRY(check_layers(reader, scope));
+    return keep_origins(reader, scope);
 }

@@ -124,16 +124,22 @@ static void print_excerpt(const JobPlace *place, char out[EXCERPT_BYTES]) {
     snprintf(out, EXCERPT_BYTES, "\n  %s%s%s\n  %*s^", before, window, after, indent, "");
 }
 
-static void print_problem(const JobProblem *problem, char out[WHOLE_BYTES]) {
-    const JobSource *source = problem->place.source;
+void job_problems_print_place(const JobPlace *place, char out[JOB_ORIGIN_BYTES]) {
+    const JobSource *source = place->source;
     size_t name_bytes = strlen(source->name);
     const char *name = source->name + (name_bytes > NAME_BYTES ? name_bytes - NAME_BYTES : 0);
-    char shown_name[NAME_BYTES + 8], place[64] = "", excerpt[EXCERPT_BYTES];
+    char shown_name[NAME_BYTES + 8], position[64] = "";
     utf8_shorten(name, shown_name, sizeof shown_name);
     if (!source->is_argument)
-        snprintf(place, sizeof place, ":%zu:%zu", problem->place.line, problem->place.column);
+        snprintf(position, sizeof position, ":%zu:%zu", place->line, place->column);
+    snprintf(out, JOB_ORIGIN_BYTES, "%s%s", shown_name, position);
+}
+
+static void print_problem(const JobProblem *problem, char out[WHOLE_BYTES]) {
+    char place[JOB_ORIGIN_BYTES], excerpt[EXCERPT_BYTES];
+    job_problems_print_place(&problem->place, place);
     print_excerpt(&problem->place, excerpt);
-    snprintf(out, WHOLE_BYTES, "%s%s: %s%s", shown_name, place, problem->text, excerpt);
+    snprintf(out, WHOLE_BYTES, "%s: %s%s", place, problem->text, excerpt);
 }
 
 Status job_problems_report(const JobProblems *problems) {

@@ -2,7 +2,7 @@
 #ifndef IO_JOB_PROBLEMS_H
 #define IO_JOB_PROBLEMS_H
 
-#include "src/status.h"
+#include "src/job.h"
 #include <stddef.h>
 
 /* Where text came from. Outlives what points to it. */
@@ -37,6 +37,9 @@ typedef struct JobProblems {
 /* Local. Add "path: message"; `path` may be "". */
 void job_problems_add(JobProblems *problems, JobPlace place, const char *path, const char *format,
     ...) PRINTF_LIKE(4, 5);
+
+/* Local. "job.yaml:3:5", or the name alone of an argument; of a long name the end. */
+void job_problems_print_place(const JobPlace *place, char out[JOB_ORIGIN_BYTES]);
 
 /* Local. The place of byte `offset` of a source, for messages that know no better. */
 JobPlace job_problems_place(const JobSource *source, size_t offset);

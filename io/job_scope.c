@@ -212,9 +212,10 @@ static Status check_use(JobReader *reader, JobScope *scope, int index) {
     char path[JOB_PATH_BYTES], users[JOB_WORDS_BYTES];
     int word = *(const int *)(const void *)((char *)scope->values + scope->table[chooser].offset);
     snprintf(path, sizeof path, "%s%s", scope->prefix, option->key);
-    job_problems_add(&reader->problems, given->key_place, path, "belongs to %s, and %s is %s",
+    job_problems_add(&reader->problems, given->key_place, path,
+        "belongs to %s, and %s is %s: leave it out, or choose another %s",
         job_value_users(scope->table, option, users), option->chooser,
-        scope->table[chooser].words[word]);
+        scope->table[chooser].words[word], option->chooser);
     scope->is_good[index] = 0;
     return STATUS_OK;
 }

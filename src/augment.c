@@ -14,6 +14,23 @@ int augment_is_asked(const AugmentOptions *options) {
     return options->random_crop > 0 || options->flip || options->cutout > 0;
 }
 
+Status augment_check(const AugmentOptions *options, Shape sample) {
+    int height = sample.size[1], width = sample.size[2];
+    int smaller = height < width ? height : width, larger = height < width ? width : height;
+    char text[SHAPE_TEXT_BYTES];
+    if (options->random_crop >= smaller && options->random_crop > 0)
+        return FAIL(STATUS_CONFIG,
+            "data.augment.random_crop: %lld zeros around samples of %s, cut to their size, can "
+            "leave "
+            "nothing of them; at most %d",
+            (long long)options->random_crop, shape_print(sample, text), smaller - 1);
+    if (options->cutout < larger || options->cutout == 0) return STATUS_OK;
+    return FAIL(STATUS_CONFIG,
+        "data.augment.cutout: a square of %lld x %lld can hide all of samples of %s; at most %d",
+        (long long)options->cutout, (long long)options->cutout, shape_print(sample, text),
+        larger - 1);
+}
+
 /* Uniform in [0, count); the bias is below count / 2^32. */
 static int draw_below(uint32_t bits, int64_t count) {
     return (int)((uint64_t)bits * (uint64_t)count >> 32);

@@ -6,6 +6,7 @@
 #define SRC_AUGMENT_H
 
 #include "src/shape.h"
+#include "src/status.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ typedef struct Augmentation {
 
 /* Local. Whether anything is asked for. */
 int augment_is_asked(const AugmentOptions *options);
+
+/* Local. Whether something of every sample [c, h, w] is left, whatever is drawn. Fails with
+ * STATUS_CONFIG. */
+MUST_CHECK Status augment_check(const AugmentOptions *options, Shape sample);
 
 /* Local. Draw for sample `index` of the set, of shape [c, h, w], in `epoch`. */
 Augmentation augment_draw(

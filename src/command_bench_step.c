@@ -58,7 +58,9 @@ static Status create_local_parts(StepBench *bench) {
     Engine *engine = &bench->engine;
     size_t begin = 0, count = 0;
     if (engine->network->output.dimension_count != 1)
-        return FAIL(STATUS_CONFIG, "model: the last layer must give one number for each class");
+        return job_locate(
+            &bench->job, FAIL(STATUS_CONFIG,
+                             "model.layers: the last layer must give one number for each class"));
     exchange_slice(engine->exchange, &begin, &count);
     TRY(optimizer_create(&bench->optimizer, &bench->job.optimizer, engine->kernels, begin, count));
     TRY(MEMORY_ALLOCATE(&bench->peaks, (size_t)threads_count(engine->threads), "peaks"));

@@ -55,12 +55,7 @@ static Status read_job(Evaluation *evaluation, const CommandLine *line) {
 }
 
 static Status create_local_parts(Evaluation *evaluation) {
-    Shape output = evaluation->engine.network->output;
-    int classes = output.dimension_count == 1 ? output.size[0] : 0;
-    if (classes < evaluation->set.class_count)
-        return FAIL(STATUS_CONFIG, "the model tells %d classes apart, the data has %d", classes,
-            evaluation->set.class_count);
-    TRY(confusion_create(&evaluation->confusion, classes));
+    TRY(confusion_create(&evaluation->confusion, evaluation->job.output.size[0]));
     return dataset_create_loader(
         &evaluation->loader, &evaluation->set, &evaluation->job.data, 0, evaluation->set.count);
 }

@@ -14,11 +14,12 @@ static Status check_microbatches(const Engine *engine) {
     int64_t fitting = train->batch_size / size;
     if (fitting < 1)
         return FAIL(STATUS_CONFIG,
-            "train.batch_size %lld is less than the %d ranks: use at most %lld ranks, or set "
+            "train.batch_size: %lld is less than the %d ranks: use at most %lld ranks, or set "
             "train.batch_size to %d or more",
             (long long)train->batch_size, size, (long long)train->batch_size, size);
     return FAIL(STATUS_CONFIG,
-        "train.batch_size %lld in microbatches of %lld gives %lld, fewer than the %d ranks: use at "
+        "train.batch_size: %lld in microbatches of %lld gives %lld, fewer than the %d ranks: use "
+        "at "
         "most %lld ranks, or set train.microbatch to %lld, or train.batch_size to %lld",
         (long long)train->batch_size, (long long)train->microbatch, (long long)count, size,
         (long long)count, (long long)fitting, (long long)(size * train->microbatch));
@@ -45,7 +46,7 @@ Status engine_find_kernels(const Kernels **kernels, const char *isa, int lanes) 
 static Status create_local(Engine *engine, const EngineOptions *options) {
     const Batch *batch = &engine->batch;
     int count = batch->local_count;
-    if (options->trains) TRY(check_microbatches(engine));
+    if (options->trains) TRY(job_locate(engine->job, check_microbatches(engine)));
     TRY(engine_find_kernels(&engine->kernels, options->isa, batch->lanes));
     TRY(threads_create(&engine->threads, options->thread_count));
     TRY(network_create(

@@ -1,6 +1,7 @@
 /* job.c - the table of the job file's options; see job.h. */
 #include "src/job.h"
 #include "src/memory.h"
+#include <string.h>
 
 static const char *const data_formats[] = {"idx", "synthetic", "cifar", "npy", "hdf5", NULL};
 static const char *const layouts[] = {"auto", "nchw", "nhwc", NULL};
@@ -13,8 +14,11 @@ static const char *const best_metrics[] = {
 
 #define AT(field) offsetof(Job, field)
 #define COUNT_MAX 2147483647.0
+#define OF_FORMAT(words) .chooser = "data.format", .chosen = (words)
 #define OF_OPTIMIZER(words) .chooser = "optimizer.name", .chosen = (words)
 #define OF_SCHEDULE(words) .chooser = "schedule.name", .chosen = (words)
+enum { DRAWN = 1u << DATA_SYNTHETIC, ARRAYS = 1u << DATA_NPY | 1u << DATA_HDF5 };
+enum { STORED = ARRAYS | 1u << DATA_IDX | 1u << DATA_CIFAR };
 enum { SGD = 1u << OPTIMIZER_SGD, ADAMS = 1u << OPTIMIZER_ADAM | 1u << OPTIMIZER_ADAMW };
 enum { STEP = 1u << SCHEDULE_STEP, TO_FINAL = 1u << SCHEDULE_COSINE | 1u << SCHEDULE_LINEAR };
 
@@ -29,10 +33,10 @@ static const Option options[] = {
             "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...); hdf5: "
             "one file with images and "
             "labels in /train and /test, or test_images, test_labels, read as needed"},
-    {"data.path", OPTION_STRING, AT(data.path), "\"\"",
+    {"data.path", OPTION_STRING, AT(data.path), "\"\"", OF_FORMAT(STORED),
         .doc = "folder of the data set (hdf5: file); ${NAME} stands for an environment variable"},
-    {"data.layout", OPTION_ENUM, AT(data.layout), "auto", .words = layouts,
-        .doc = "npy, hdf5: order of an image's dimensions; auto finds 1, 3 or 4 channels"},
+    {"data.layout", OPTION_ENUM, AT(data.layout), "auto", .words = layouts, OF_FORMAT(ARRAYS),
+        .doc = "order of an image's dimensions; auto finds 1, 3 or 4 channels"},
     {"data.valid_split", OPTION_FLOAT, AT(data.valid_split), "0", .minimum = 0, .maximum = 0.9,
         .doc = "share of the training samples, the last ones, kept for validation"},
     {"data.normalize.mean", OPTION_FLOATS, AT(data.mean), "[0]",
@@ -46,26 +50,31 @@ static const Option options[] = {
         .maximum = TRANSFORM_SIDE_MAX, .is_null_allowed = 1,
         .doc = "[height, width] that images get, bilinear with antialiasing, as by Pillow"},
     {"data.pad", OPTION_INT, AT(data.transforms.pad), "0", .minimum = 0,
-        .maximum = TRANSFORM_SIDE_MAX, .doc = "zeros on every side, after resize"},
+        .maximum = TRANSFORM_SIDE_MAX,
+        .doc = "zeros on every side, at most the larger side, after resize"},
     {"data.center_crop", OPTION_INTS, AT(data.transforms.center_crop), "null", .minimum = 1,
         .maximum = TRANSFORM_SIDE_MAX, .is_null_allowed = 1,
         .doc = "[height, width] cut out of the middle, after resize and pad"},
     {"data.augment.random_crop", OPTION_INT, AT(data.augment.random_crop), "0", .minimum = 0,
         .maximum = TRANSFORM_SIDE_MAX,
-        .doc = "training: zeros around the sample, out of which its size is cut at random"},
+        .doc =
+            "training: zeros around the sample, fewer than its smaller side, out of which its size "
+            "is cut at random"},
     {"data.augment.flip", OPTION_BOOL, AT(data.augment.flip), "false",
         .doc = "training: exchange left and right of every other sample, at random"},
     {"data.augment.cutout", OPTION_INT, AT(data.augment.cutout), "0", .minimum = 0,
         .maximum = TRANSFORM_SIDE_MAX,
-        .doc = "training: side of a square at a random place that is set to 0 (normalised)"},
+        .doc =
+            "training: side of a square at a random place that is set to 0 (normalised), less than "
+            "the sample's larger side"},
     {"data.train_count", OPTION_INT, AT(data.train_count), "8192", .minimum = 1,
-        .maximum = COUNT_MAX, .doc = "synthetic: training samples"},
+        .maximum = COUNT_MAX, OF_FORMAT(DRAWN), .doc = "training samples"},
     {"data.test_count", OPTION_INT, AT(data.test_count), "2048", .minimum = 1, .maximum = COUNT_MAX,
-        .doc = "synthetic: test samples"},
+        OF_FORMAT(DRAWN), .doc = "test samples"},
     {"data.image_size", OPTION_INT, AT(data.image_size), "28", .minimum = 12, .maximum = 256,
-        .doc = "synthetic: height and width in pixels"},
+        OF_FORMAT(DRAWN), .doc = "height and width in pixels"},
     {"data.noise", OPTION_FLOAT, AT(data.noise), "0.15", .minimum = 0, .maximum = 1,
-        .doc = "synthetic: standard deviation of the noise on a pixel in [0, 1]"},
+        OF_FORMAT(DRAWN), .doc = "standard deviation of the noise on a pixel in [0, 1]"},
 
     {"model.input", OPTION_INTS, AT(input), "[1, 28, 28]", .minimum = 1, .maximum = COUNT_MAX,
         .doc = "shape of one sample: [channels, height, width], or [features]"},
@@ -136,6 +145,17 @@ int job_microbatch(const Job *job) {
     return (int)(size < batch ? size : batch);
 }
 
+Status job_locate(const Job *job, Status status) {
+    const char *message = status_message();
+    for (int i = 0; status != STATUS_OK && i < job->origin_count; i++) {
+        const JobOrigin *origin = &job->origins[i];
+        size_t length = strlen(origin->key);
+        if (strncmp(message, origin->key, length) == 0 && message[length] == ':')
+            return FAIL(status, "%s: %s", origin->place, message);
+    }
+    return status;
+}
+
 static void free_layers(LayerList *list) {
     for (int i = 0; i < list->count; i++) {
         LayerSpec *layer = &list->layers[i];
@@ -149,5 +169,8 @@ static void free_layers(LayerList *list) {
 void job_free(Job *job) {
     option_free_values(options, job);
     free_layers(&job->network.list);
+    memory_free(job->origins);
+    job->origins = NULL;
+    job->origin_count = 0;
     job->network = (NetworkSpec){.list = {.count = 0}};
 }

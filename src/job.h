@@ -73,6 +73,13 @@ typedef struct JobLog {
     int64_t every_steps;  /* metrics.jsonl: a record each so many steps; 0: per epoch only */
 } JobLog;
 
+/* Where something of the job was given, for what only the data shows to be wrong. */
+enum { JOB_ORIGIN_BYTES = 328 };
+typedef struct JobOrigin {
+    const char *key;              /* of the table of options, or "model.layers": the last layer */
+    char place[JOB_ORIGIN_BYTES]; /* "job.yaml:3:5", "--set #1" */
+} JobOrigin;
+
 typedef struct Job {
     int64_t seed;
     JobData data;
@@ -84,6 +91,9 @@ typedef struct Job {
     JobTrain train;
     JobCheckpoint checkpoint;
     JobLog log;
+    Shape output;       /* of the network for one sample; job_file.h finds it */
+    JobOrigin *origins; /* [origin_count], by job_file.h */
+    int origin_count;
 } Job;
 
 /* Local. The options of a Job but for model.layers, whose options each layer type has. */
@@ -91,6 +101,10 @@ const Option *job_options(void);
 
 /* Local. Samples of a whole microbatch: train.microbatch, or all of a batch that has fewer. */
 int job_microbatch(const Job *job);
+
+/* Local. Passes `status` on. The message of a failure that begins with a key of the job, "KEY: ",
+ * gets the place before it where the key was given. */
+MUST_CHECK Status job_locate(const Job *job, Status status);
 
 /* Local. Free what the job holds, not the struct. */
 void job_free(Job *job);

@@ -155,11 +155,12 @@ Status network_create(
     return allocate_scratch(*network);
 }
 
-Status network_check(const NetworkSpec *spec, const LayerSpec **refused) {
+Status network_check(const NetworkSpec *spec, Shape *output, const LayerSpec **refused) {
     Network *network = NULL;
     SequenceSetup setup = {.lanes = 1, .thread_count = 1, .microbatches_max = 1};
     Status status = MEMORY_ALLOCATE(&network, 1, "network");
     if (status == STATUS_OK) status = configure_layers(network, spec, &setup);
+    if (status == STATUS_OK) *output = network->output;
     *refused = setup.refused;
     network_free(network);
     return status;

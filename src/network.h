@@ -49,9 +49,9 @@ MUST_CHECK Status network_plan(
     Network **network, const NetworkSpec *spec, int lanes, int microbatches_max, int thread_count);
 
 /* Local. Whether network_create would accept the spec: configure its layers, allocate none of their
- * memory, and free them again. Fails as network_create; *refused is then the layer that cannot be
- * set up, NULL if it is no single one. */
-MUST_CHECK Status network_check(const NetworkSpec *spec, const LayerSpec **refused);
+ * memory, and free them again; `*output` is the shape of what it gives for a sample. Fails as
+ * network_create; *refused is then the layer that cannot be set up, NULL if it is no single one. */
+MUST_CHECK Status network_check(const NetworkSpec *spec, Shape *output, const LayerSpec **refused);
 
 /* Local. Use `parameters` [parameter_block_floats], 64-byte aligned, owned by the caller. */
 void network_attach(Network *network, float *parameters);

@@ -66,7 +66,7 @@ static Status count_training_samples(const Trainer *trainer, int64_t *train_coun
     double valid_split = trainer->job.data.valid_split;
     *train_count = loader_train_count(trainer->train_set.count, valid_split);
     if (*train_count >= 1) return STATUS_OK;
-    return FAIL(STATUS_CONFIG, "data.valid_split %g leaves none of %lld samples to train on",
+    return FAIL(STATUS_CONFIG, "data.valid_split: %g leaves none of %lld samples to train on",
         valid_split, (long long)trainer->train_set.count);
 }
 
@@ -125,9 +125,9 @@ static Status create_loaders(Trainer *trainer) {
     int best = trainer->job.checkpoint.keep_best;
     if (trainer->valid == NULL && (best == BEST_VALID_ACCURACY || best == BEST_VALID_LOSS))
         return FAIL(STATUS_CONFIG,
-            "checkpoint.keep_best looks at validation, and data.valid_split %g leaves no sample "
-            "for "
-            "it: set data.valid_split (0.1, say), or checkpoint.keep_best to train_loss or none",
+            "checkpoint.keep_best: looks at validation, and data.valid_split %g leaves no sample "
+            "for it: set data.valid_split (0.1, say), or checkpoint.keep_best to train_loss or "
+            "none",
             data->valid_split);
     if (trainer->test_set.count == 0) return STATUS_OK;
     return dataset_create_loader(
@@ -145,21 +145,9 @@ static Status open_sets(Trainer *trainer) {
     return dataset_open(&trainer->test_set, trainer->comm, &trainer->job, DATASET_TEST);
 }
 
-static Status check_classes(const Trainer *trainer) {
-    Shape output = trainer->engine.network->output;
-    char text[SHAPE_TEXT_BYTES];
-    if (output.dimension_count == 1 && output.size[0] >= trainer->train_set.class_count)
-        return STATUS_OK;
-    return FAIL(STATUS_CONFIG,
-        "model: the last layer gives %s for each sample; %s of %d classes wants [%d]",
-        shape_print(output, text), trainer->job.loss == LOSS_NLL ? "nll" : "cross_entropy",
-        trainer->train_set.class_count, trainer->train_set.class_count);
-}
-
 static Status create_local_parts(Trainer *trainer) {
     Engine *engine = &trainer->engine;
     size_t begin = 0, count = 0, rows = (size_t)trainer->job.train.epochs + 1;
-    TRY(check_classes(trainer));
     exchange_slice(engine->exchange, &begin, &count);
     TRY(optimizer_create(
         &trainer->optimizer, &trainer->job.optimizer, engine->kernels, begin, count));
@@ -181,8 +169,8 @@ static Status set_up(Trainer *trainer) {
     TRY(comm_require_same(comm, "the resolved job", trainer->job_text));
     TRY(comm_agree(comm, is_root ? open_folder(trainer) : STATUS_OK));
     TRY(open_sets(trainer));
-    TRY(standardize(trainer));
-    TRY(comm_agree(comm, create_loaders(trainer)));
+    TRY(job_locate(&trainer->job, standardize(trainer)));
+    TRY(comm_agree(comm, job_locate(&trainer->job, create_loaders(trainer))));
     TRY(engine_create(&trainer->engine, comm, &trainer->job, &trainer->options->engine));
     TRY(comm_agree(comm, create_local_parts(trainer)));
     trainer->progress.best_metric = NAN;

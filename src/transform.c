@@ -32,6 +32,10 @@ Status transform_shape(const TransformOptions *options, Shape sample, Shape *res
     const OptionInts *crop = &options->center_crop;
     char text[SHAPE_TEXT_BYTES];
     *result = resized_shape(options, sample);
+    int larger_side = result->size[1] > result->size[2] ? result->size[1] : result->size[2];
+    if (options->pad > larger_side)
+        return FAIL(STATUS_CONFIG, "data.pad: %lld zeros on every side of %s; at most %d",
+            (long long)options->pad, shape_print(*result, text), larger_side);
     int64_t height = result->size[1] + 2 * options->pad, width = result->size[2] + 2 * options->pad;
     *result = with_sides(sample, height, width);
     if (height > TRANSFORM_SIDE_MAX || width > TRANSFORM_SIDE_MAX)

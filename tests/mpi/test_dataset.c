@@ -25,7 +25,8 @@ static Job synthetic_job(int side) {
             .train_count = COUNT,
             .test_count = COUNT,
             .image_size = SIDE},
-        .network = {.input = {3, {1, side, side}}}};
+        .network = {.input = {3, {1, side, side}}},
+        .output = {1, {10}}};
 }
 
 /* Status, and the text that goes with it, are rank 0's on every rank. */

@@ -46,6 +46,25 @@ START_TEST(nothing_asked_for_is_nothing_done) {
 }
 END_TEST
 
+START_TEST(what_can_leave_nothing_of_a_sample_is_refused) {
+    static const Shape wide = {3, {3, 5, 8}};
+    static const struct {
+        AugmentOptions options;
+        const char *problem; /* NULL: none */
+    } cases[] = {{{0, 1, 0}, NULL}, {{4, 1, 7}, NULL},
+        {{5, 0, 0}, "data.augment.random_crop: 5 zeros around samples of [3, 5, 8]"},
+        {{4000, 0, 0}, "can leave nothing of them; at most 4"},
+        {{0, 0, 8},
+            "data.augment.cutout: a square of 8 x 8 can hide all of samples of [3, 5, 8]; at "
+            "most 7"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Status status = augment_check(&cases[i].options, wide);
+        ck_assert_int_eq(status, cases[i].problem == NULL ? STATUS_OK : STATUS_CONFIG);
+        if (status != STATUS_OK) ck_assert_ptr_nonnull(strstr(status_message(), cases[i].problem));
+    }
+}
+END_TEST
+
 START_TEST(a_draw_depends_on_seed_epoch_and_sample) {
     AugmentOptions options = {.random_crop = 1000, .flip = 1, .cutout = 2};
     Augmentation first = augment_draw(&options, sample, 1, 2, 3);
@@ -215,6 +234,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, NULL, tear_down);
     tcase_add_test(tests, every_offset_and_both_flips_occur_equally_often);
     tcase_add_test(tests, nothing_asked_for_is_nothing_done);
+    tcase_add_test(tests, what_can_leave_nothing_of_a_sample_is_refused);
     tcase_add_test(tests, a_draw_depends_on_seed_epoch_and_sample);
     tcase_add_test(tests, pixels_come_from_the_shifted_window_and_are_then_flipped);
     tcase_add_loop_test(tests, a_cutout_has_its_centre_anywhere_and_is_clipped_at_the_borders, 0,

@@ -112,11 +112,13 @@ static const struct {
     {LAYERS "optimizer:\n", "  name: sgd\n"},
     {LAYERS "data: {normalize: {mean: 0.5, std: [0.5]}}\n", "    mean: [0.5]\n    std: [0.5]\n"},
     {LAYERS "data: {format: 'idx', path: 007}\n", "  path: \"007\"\n"},
-    {LAYERS "data: {path: yes}\n", "  path: \"yes\"\n"},
-    {LAYERS "data: {path: /a/b.c}\n", "  path: /a/b.c\n"},
-    {LAYERS "data: {path: \"a $b\\t\\\"\\u2028é\"}\n", "  path: \"a $b\\u0009\\\"\\u2028é\"\n"},
-    {LAYERS "data:\n  path: |\n    x\n", "  path: \"x\\u000A\"\n"},
-    {LAYERS "data: {path: \"${LOCKSTEP_TEST}/${LOCKSTEP_TEST}$\"}\n", "  path: \"a b/a b$\"\n"},
+    {LAYERS "data: {format: idx, path: yes}\n", "  path: \"yes\"\n"},
+    {LAYERS "data: {format: idx, path: /a/b.c}\n", "  path: /a/b.c\n"},
+    {LAYERS "data: {format: idx, path: \"a $b\\t\\\"\\u2028é\"}\n",
+        "  path: \"a $b\\u0009\\\"\\u2028é\"\n"},
+    {LAYERS "data:\n  format: npy\n  path: |\n    x\n", "  path: \"x\\u000A\"\n"},
+    {LAYERS "data: {format: idx, path: \"${LOCKSTEP_TEST}/${LOCKSTEP_TEST}$\"}\n",
+        "  path: \"a b/a b$\"\n"},
     {LAYERS "train: {batch_size: 10, microbatch: 16}\n", "  microbatch: 16\n"},
     {LAYERS "    - log_softmax\nloss: nll # as PyTorch's\n", "loss: nll\n"},
     {"\xef\xbb\xbf" LAYERS, "seed: 1\n"},
@@ -186,6 +188,24 @@ START_TEST(every_layer_reads_its_own_example) {
         memory_free(again);
         job_free(&job);
     }
+}
+END_TEST
+
+START_TEST(a_failure_that_names_a_key_gets_its_place) {
+    static const char *const cases[][2] = {{"data.pad: 7 is", "j.yaml:6:13: data.pad: 7 is"},
+        {"train.epochs: is", "--set #1: train.epochs: is"},
+        {"model.layers: the last", "j.yaml:5:7: model.layers: the last"},
+        {"train.shuffle: is", "train.shuffle: is"}, {"data.padding: is", "data.padding: is"},
+        {"all is lost", "all is lost"}};
+    parse_well(LAYERS "data: {pad: 7}\n", (char *[]){"train.epochs=3", NULL});
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        status_set_message(cases[i][0]);
+        ck_assert_int_eq(job_locate(&job, STATUS_DATA), STATUS_DATA);
+        ck_assert_str_eq(status_message(), cases[i][1]);
+    }
+    status_set_message(cases[0][0]);
+    ck_assert_int_eq(job_locate(&job, STATUS_OK), STATUS_OK);
+    ck_assert_str_eq(status_message(), cases[0][0]);
 }
 END_TEST
 
@@ -376,11 +396,12 @@ static const struct {
     {LAYERS "data: {normalize: {men: 1}}\n",
         "data.normalize.men: unknown key; did you mean \"mean\"?"},
     {LAYERS "data: {path: [a]}\n", ":6:14: data.path: wants a text, got a list"},
-    {LAYERS "data: {path: \"${\"}\n", ":6:14: data.path: wants ${NAME}: letters, digits and _"},
-    {LAYERS "data: {path: \"${A B}\"}\n", ":6:14: data.path: wants ${NAME}"},
+    {LAYERS "data: {format: idx, path: \"${\"}\n",
+        ":6:27: data.path: wants ${NAME}: letters, digits and _"},
+    {LAYERS "data: {format: idx, path: \"${A B}\"}\n", ":6:27: data.path: wants ${NAME}"},
     {LAYERS "data: {path: \"a\\0b\"}\n", ":6:14: a text with a zero byte in it"},
-    {LAYERS "data: {path: \"${LOCKSTEP_LATIN}\"}\n",
-        ":6:14: data.path: a variable in it is not UTF-"},
+    {LAYERS "data: {format: idx, path: \"${LOCKSTEP_LATIN}\"}\n",
+        ":6:27: data.path: a variable in it is not UTF-"},
     {LAYERS "model: {input: [1, 2, 3]}\n", ":6:1: model: duplicate key; it is already in line 1"},
     {LAYERS "train: {shuffle: \"true\"}\n", "wants true or false, got the quoted text \"true\""},
     {LAYERS "optimizer: {lr: 0x1p3}\n", "optimizer.lr: wants a number, got \"0x1p3\""},
@@ -392,7 +413,9 @@ static const struct {
     {LAYERS "optimizer: {1r: {}}\n", "optimizer.1r: unknown key; did you mean \"lr\"?"},
     {LAYERS "optimizer: {weigth_decay: 0}\n", "did you mean \"weight_decay\"?"},
     {LAYERS "optimizer: {name: sgd, betas: [0.9, 0.99]}\n",
-        ":6:24: optimizer.betas: belongs to adam, adamw, and optimizer.name is sgd\n"
+        ":6:24: optimizer.betas: belongs to adam, adamw, and optimizer.name is sgd: leave it out, "
+        "or "
+        "choose another optimizer.name\n"
         "  optimizer: {name: sgd, betas: [0.9, 0.99]}\n"
         "                         ^"},
     {LAYERS "optimizer: {eps: 1.0e-6}\n", ":6:13: optimizer.eps: belongs to adam, adamw, and"},
@@ -400,6 +423,10 @@ static const struct {
         ":6:13: optimizer.nesterov: belongs to sgd, and optimizer.name is adamw"},
     {LAYERS "schedule: {name: cosine, gamma: 0.5}\n",
         ":6:26: schedule.gamma: belongs to step, and schedule.name is cosine"},
+    {LAYERS "data: {format: idx, path: a, layout: nhwc}\n",
+        ":6:30: data.layout: belongs to npy, hdf5, and data.format is idx: leave it out"},
+    {LAYERS "data: {path: a}\n", ":6:8: data.path: belongs to idx, cifar, npy, hdf5, and"},
+    {LAYERS "data: {format: npy, path: a, noise: 0.5}\n", "data.noise: belongs to synthetic, and"},
     {LAYERS "schedule: {final_lr: 0.1}\n",
         ":6:12: schedule.final_lr: belongs to cosine, linear, and schedule.name is constant"},
     {LAYERS "optimizer: {xyz: 0}\n", "known here: name, lr, momentum, dampening, nesterov, weight"},
@@ -551,10 +578,10 @@ static const struct {
         "          - linear: {out: 5, bias: true}\n        projection:\n"
         "          - linear: {out: 5, bias: true}\n"},
     {{"model.input=784"}, "  input: [784]\n"},
-    {{"data.path="}, "  path: \"\"\n"},
-    {{"data.path=a=b"}, "  path: \"a=b\"\n"},
-    {{"data.path=a # comment"}, "  path: a\n"},
-    {{"data.path=\"#\""}, "  path: \"#\"\n"},
+    {{"data.path="}, "data:\n  format: synthetic\n"},
+    {{"data.format=idx", "data.path=a=b"}, "  path: \"a=b\"\n"},
+    {{"data.format=idx", "data.path=a # comment"}, "  path: a\n"},
+    {{"data.format=idx", "data.path=\"#\""}, "  path: \"#\"\n"},
     {{"loss=nll", "model.layers.1=log_softmax"}, "loss: nll\n"},
     {{"loss.x=1", "loss=nll", "model.layers.1=log_softmax"}, "loss: nll\n"},
     {{"loss=nll", "model.layers.1={sequential: {layers: [log_softmax]}}"}, "loss: nll\n"},
@@ -726,13 +753,13 @@ static const struct {
     {"optimizer.lr=0.25", "optimizer.lr: 0.125 -> 0.25", 1},
     {"optimizer.momentum=0.9", "optimizer.momentum: 0.0 -> 0.9", 1},
     {"train.epochs=20", "train.epochs: 10 -> 20", 1},
-    {"data.path=x", "data.path: \"\" -> x", 1},
+    {"data.path=x", "data.path: a -> x", 1},
     {"schedule.name=step", "schedule.name: constant -> step", 1},
     {"checkpoint.keep_last=5", "checkpoint.keep_last: 3 -> 5", 1},
     {"log.every_seconds=1", "log.every_seconds: 5.0 -> 1.0", 1},
     {"model.layers.0.name=0", "", 1},
     {"seed=2", "seed: 1 -> 2", 0},
-    {"data.noise=0.5", "data.noise: 0.15 -> 0.5", 0},
+    {"data.layout=nchw", "data.layout: auto -> nchw", 0},
     {"data.normalize.mean=0.5", "data.normalize.mean: [0.0] -> [0.5]", 0},
     {"model.layers.1.bias=false", "model.layers.1.bias: true -> false", 0},
     {"optimizer.name=adam", "optimizer.name: sgd -> adam", 0},
@@ -752,10 +779,10 @@ static const struct {
 START_TEST(a_difference_is_named_and_judged) {
     char *sets[] = {changes[_i].set, NULL}, *text = NULL;
     int is_same_run = -1;
-    parse_well(LAYERS "optimizer: {lr: 0.125}\n", NULL);
+    parse_well(LAYERS "data: {format: npy, path: a}\noptimizer: {lr: 0.125}\n", NULL);
     Job before = job;
     job = (Job){0};
-    parse_well(LAYERS "optimizer: {lr: 0.125}\n", sets);
+    parse_well(LAYERS "data: {format: npy, path: a}\noptimizer: {lr: 0.125}\n", sets);
     ck_assert_int_eq(job_file_compare(&before, &job, &text, &is_same_run), STATUS_OK);
     ck_assert_str_eq(text, changes[_i].difference);
     ck_assert_int_eq(is_same_run, changes[_i].is_same_run);
@@ -803,6 +830,7 @@ static void add_good_tests(TCase *tests) {
     tcase_add_loop_test(tests, a_good_text_is_read_and_printed_back, 0, COUNT(good));
     tcase_add_test(tests, the_struct_holds_what_the_text_says);
     tcase_add_test(tests, every_layer_reads_its_own_example);
+    tcase_add_test(tests, a_failure_that_names_a_key_gets_its_place);
     tcase_add_test(tests, no_path_gives_the_job_of_quickstart);
     tcase_add_test(tests, every_shipped_job_is_read);
     tcase_add_test(tests, documentation_fits_the_screen_and_names_every_option);

@@ -12,7 +12,7 @@
 # refuse_all FORMAT INPUT LEAST: each set of $folder/FORMAT, at least so many.
 refuse_all() {
     local expectation code fragment start count=0
-    printf 'data: {format: %s}\nmodel: {input: %s, layers: [flatten, linear: {out: 10}]}\n' "$1" "$2" \
+    printf 'data: {format: %s}\nmodel: {input: %s, layers: [flatten, linear: {out: 100}]}\n' "$1" "$2" \
         >"$folder/$1.yaml"
     for expectation in "$folder/$1"/*.expect; do
         count=$((count + 1))

@@ -117,7 +117,7 @@ expect 64 convert "$folder/idx" "$out" --layout hwc
 expect 64 convert "$folder/idx" "$out" --pad 0
 expect 64 convert "$folder/idx" "$out" --center-crop 5
 expect 64 convert "$folder/idx" "$out" --pad 4000
-expect_text "lockstep: --pad: makes samples of [1, 8028, 8028]; a side has at most 4096 pixels"
+expect_text "lockstep: --pad: 4000 zeros on every side of [1, 28, 28]; at most 28"
 expect 64 convert "$folder/idx" "$out" --resize 4096x4096 --pad 1
 expect_text "lockstep: --pad: makes samples of [1, 4098, 4098]"
 expect 64 convert "$folder/idx" "$out" --center-crop 28x29

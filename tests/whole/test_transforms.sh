@@ -47,9 +47,27 @@ expect 0 "$lockstep" train "$folder/job.yaml" --out "$folder/run" --resume --set
 
 # The network must fit what comes out, not what is in the files.
 expect 78 ranks 2 train "$folder/job.yaml" --out "$folder/never" --set model.input=[1,16,16]
-expect_text "a sample of the data set is [1, 14, 14] (or, flat, [196]) after resize, pad and center_crop"
+expect_text "model.input: is [1, 16, 16], but the training images of the data set are [1, 14, 14] (or, flat, [196]) after resize, pad and center_crop"
 expect 78 ranks 2 train "$folder/job.yaml" --out "$folder/never" --set data.center_crop=[14,17]
-expect_text "data.center_crop: [14, 17] is larger than what there is to cut, [1, 24, 16]"
+expect_text "--set #1: data.center_crop: [14, 17] is larger than what there is to cut, [1, 24, 16]"
+
+# A pad, crop or cutout that leaves nothing of an image; the last sizes that do leave something.
+refused() { # OPTION FRAGMENT
+    expect 78 ranks 2 train "$folder/job.yaml" --out "$folder/never" --set "$1"
+    expect_text "--set #1: data.$2"
+}
+refused data.pad=21 "pad: 21 zeros on every side of [1, 20, 12]; at most 20"
+refused data.augment.random_crop=14 \
+    "augment.random_crop: 14 zeros around samples of [1, 14, 14], cut to their size, can leave nothing of them; at most 13"
+refused data.augment.cutout=14 "augment.cutout: a square of 14 x 14 can hide all of samples of [1, 14, 14]; at most 13"
+expect 0 ranks 2 train "$folder/job.yaml" --out "$folder/largest" --set data.pad=20 --set data.augment.random_crop=13 \
+    --set data.augment.cutout=13
+
+# A model that does not fit the classes, before the set is measured; and where in the job file.
+sed 's/out: 10/out: 9/' "$folder/job.yaml" >"$folder/nine.yaml"
+expect 78 ranks 2 train "$folder/nine.yaml" --out "$folder/never"
+expect_text "nine.yaml:3:47: model.layers: the last layer gives [9] for each sample; cross_entropy of 10 classes wants [10]"
+if grep -q standardize: "$folder/out"; then fail "the set was measured for a model that does not fit it"; fi
 
 # resize is what Pillow computes.
 find_python PIL
