@@ -5,6 +5,7 @@
  * Images: uint8, or floats of 2, 4 or 8 bytes, which become float32. Labels: whole numbers of any
  * type, all held in memory; the classes are 0 to the largest training label, for both splits. */
 #include "io/hdf5_array.h"
+#include "io/test_split.h"
 #include "src/memory.h"
 #include <stdio.h>
 #include <string.h>
@@ -26,46 +27,25 @@ typedef struct SplitNames {
     }
 static const SplitNames train_names = SPLIT("train", "training", 1);
 
-/* The first that is there is the test split, as in folders of images. */
-static const SplitNames test_names[] = {SPLIT("test", "test", 0), SPLIT("val", "validation", 0),
-    SPLIT("valid", "validation", 0), SPLIT("validation", "validation", 0)};
+#define TEST_ENTRY(name, what) SPLIT(name, what, 0),
+static const SplitNames test_names[] = {TEST_SPLITS(TEST_ENTRY)};
 
-static Status is_there(const Hdf5File *file, const SplitNames *names, int *is) {
+static Status is_there(const void *set, int index, int *is) {
+    const Hdf5File *file = set;
     Hdf5Found images, labels;
-    TRY(hdf5_names_search(file->id, file->path, &names->images, &images));
-    TRY(hdf5_names_search(file->id, file->path, &names->labels, &labels));
+    TRY(hdf5_names_search(file->id, file->path, &test_names[index].images, &images));
+    TRY(hdf5_names_search(file->id, file->path, &test_names[index].labels, &labels));
     *is = images.has_group || images.array_count + labels.array_count > 0;
-    return STATUS_OK;
-}
-
-/* *names is NULL where there is nothing of a test split. No other is taken for it, or passed over,
- * in silence: `note`. */
-static Status find_test(
-    const Hdf5File *file, const SplitNames **names, char note[DATASET_NOTE_BYTES]) {
-    *names = NULL;
-    for (size_t i = 0; i < sizeof test_names / sizeof *test_names; i++) {
-        const char *split = test_names[i].images.split;
-        size_t used = strlen(note);
-        int is = 0;
-        TRY(is_there(file, &test_names[i], &is));
-        if (!is) continue;
-        if (*names != NULL)
-            snprintf(note + used, DATASET_NOTE_BYTES - used, "%s%s is not used",
-                used == 0 ? "" : "; ", split);
-        else if (i > 0)
-            snprintf(note, DATASET_NOTE_BYTES,
-                "the set has no test split: its %s is taken for the test", split);
-        if (*names == NULL) *names = &test_names[i];
-    }
     return STATUS_OK;
 }
 
 static Status find_split(const Hdf5File *file, DatasetSplit split, const SplitNames **names) {
     char note[DATASET_NOTE_BYTES] = "";
+    int index = 0;
     *names = &train_names;
     if (split == DATASET_TRAIN) return STATUS_OK;
-    TRY(find_test(file, names, note));
-    if (*names == NULL) *names = &test_names[0];
+    TRY(test_split_find(is_there, file, &index, note));
+    *names = &test_names[index < 0 ? 0 : index];
     return STATUS_OK;
 }
 
@@ -73,10 +53,11 @@ static Status has_split(
     const Job *job, DatasetSplit split, int *has, char note[DATASET_NOTE_BYTES]) {
     HDF5_SECTION;
     Hdf5File file;
-    const SplitNames *names = &train_names;
+    int index = 0;
     Status status = hdf5_file_open(&file, job->data.path);
-    if (status == STATUS_OK && split == DATASET_TEST) status = find_test(&file, &names, note);
-    *has = names != NULL;
+    if (status == STATUS_OK && split == DATASET_TEST)
+        status = test_split_find(is_there, &file, &index, note);
+    *has = index >= 0;
     hdf5_file_close(&file);
     return status;
 }

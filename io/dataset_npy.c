@@ -1,43 +1,88 @@
 /* dataset_npy.c - four NumPy arrays in a folder: train_images.npy (or x_train.npy),
- * train_labels.npy (y_train.npy), test_images.npy (x_test.npy), test_labels.npy (y_test.npy).
+ * train_labels.npy (y_train.npy), test_images.npy (x_test.npy), test_labels.npy (y_test.npy); val
+ * and its like (test_split.h) where there is no test.
  *
- * Images: uint8, float32, or float64, which becomes float32. Labels: whole numbers of any type; the
- * classes are 0 to the largest training label, for both splits. */
+ * Images: uint8, float32, or float16 and float64, which become float32. Labels: whole numbers of
+ * any type; the classes are 0 to the largest training label, for both splits. */
 #include "io/npy_file.h"
+#include "io/test_split.h"
 #include "src/memory.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL_CHUNK = 1024 };
+enum { LABEL_CHUNK = 1024, NAME_BYTES = 32 };
 
-static const char *const image_names[][2] = {[DATASET_TRAIN] = {"train_images.npy", "x_train.npy"},
-    [DATASET_TEST] = {"test_images.npy", "x_test.npy"}};
-static const char *const label_names[][2] = {[DATASET_TRAIN] = {"train_labels.npy", "y_train.npy"},
-    [DATASET_TEST] = {"test_labels.npy", "y_test.npy"}};
+typedef enum Part { IMAGES, LABELS } Part;
 
-/* Open the array under either of its names. */
-static Status open_array(NpyFile *file, const char *folder, const char *const names[2]) {
+/* What an array may be called. */
+typedef struct Names {
+    char text[2][NAME_BYTES];
+} Names;
+
+static Names names_of(const char *split, Part part) {
+    Names names;
+    snprintf(names.text[0], NAME_BYTES, "%s_%s.npy", split, part == IMAGES ? "images" : "labels");
+    snprintf(names.text[1], NAME_BYTES, "%c_%s.npy", part == IMAGES ? 'x' : 'y', split);
+    return names;
+}
+
+/* Under which of its names the array is there. */
+static Status find_array(const char *folder, const Names *names, int is_there[2]) {
     for (int i = 0; i < 2; i++) {
-        TRY(npy_open(file, folder, names[i]));
-        if (file->bytes.stream != NULL) return STATUS_OK;
+        ByteFile file;
+        TRY(byte_file_open(&file, folder, names->text[i]));
+        is_there[i] = file.stream != NULL;
+        byte_file_close(&file);
     }
-    return FAIL(STATUS_MISSING, "%s: found neither %s nor %s", folder, names[0], names[1]);
+    return STATUS_OK;
+}
+
+static Status is_split_there(const void *set, int index, int *is_there) {
+    *is_there = 0;
+    for (Part part = IMAGES; part <= LABELS; part++) {
+        Names names = names_of(test_split_names[index], part);
+        int is[2];
+        TRY(find_array(set, &names, is));
+        *is_there |= is[0] || is[1];
+    }
+    return STATUS_OK;
 }
 
 static Status has_split(
     const Job *job, DatasetSplit split, int *has, char note[DATASET_NOTE_BYTES]) {
-    (void)note;
-    const char *const *names[] = {image_names[split], label_names[split]};
-    *has = 0;
+    int index = 0;
+    *has = 1;
     TRY(byte_file_check_folder(job->data.path));
-    for (int i = 0; i < 4; i++) {
-        NpyFile file;
-        TRY(npy_open(&file, job->data.path, names[i / 2][i % 2]));
-        if (file.bytes.stream == NULL) continue;
-        *has = 1;
-        npy_close(&file);
-    }
+    if (split == DATASET_TRAIN) return STATUS_OK;
+    TRY(test_split_find(is_split_there, job->data.path, &index, note));
+    *has = index >= 0;
     return STATUS_OK;
+}
+
+static Status find_split(const char *folder, DatasetSplit split, const char **name) {
+    char note[DATASET_NOTE_BYTES] = "";
+    int index = 0;
+    *name = "train";
+    if (split == DATASET_TRAIN) return STATUS_OK;
+    TRY(test_split_find(is_split_there, folder, &index, note));
+    *name = test_split_names[index < 0 ? 0 : index];
+    return STATUS_OK;
+}
+
+static Status open_array(NpyFile *file, const char *folder, DatasetSplit split, Part part) {
+    const char *split_name = NULL;
+    int is_there[2];
+    TRY(find_split(folder, split, &split_name));
+    Names names = names_of(split_name, part);
+    TRY(find_array(folder, &names, is_there));
+    if (is_there[0] && is_there[1])
+        return FAIL(STATUS_DATA, "%s: has %s and %s; keep one of them", folder, names.text[0],
+            names.text[1]);
+    TRY(npy_open(file, folder, names.text[is_there[1]]));
+    if (file->bytes.stream != NULL) return STATUS_OK;
+    return FAIL(
+        STATUS_MISSING, "%s: found neither %s nor %s", folder, names.text[0], names.text[1]);
 }
 
 /* ---- images ---- */
@@ -46,22 +91,40 @@ static Status measure_images(const NpyFile *file, int layout, DatasetSizes *size
     int is_bytes = file->kind == NPY_UNSIGNED && file->item_bytes == 1;
     if (!is_bytes && file->kind != NPY_FLOAT)
         return FAIL(STATUS_DATA,
-            "%s: the images are %sintegers of %d bytes; uint8, float32 or float64 expected: save "
+            "%s: the images are %sintegers of %d bytes; uint8 or floats expected: save "
             "a.astype(np.uint8) or a.astype(np.float32)",
             file->bytes.path, file->kind == NPY_UNSIGNED ? "unsigned " : "", file->item_bytes);
     sizes->element_bytes = is_bytes ? 1 : (int64_t)sizeof(float);
     return array_images_shape(&file->shape, layout, file->bytes.path, sizes, is_nhwc);
 }
 
-/* The raw numbers of a sample, in place, to the element type of the set. */
-static void convert_sample(const NpyFile *file, void *raw, int64_t features) {
-    if (file->item_bytes != 8) return;
-    const char *from = raw;
+/* IEEE 754's binary16: sign, 5 bits of exponent, 10 of fraction. */
+static float float_of_half(const char *item) {
+    uint16_t bits;
+    memcpy(&bits, item, sizeof bits);
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    float size = exponent == 0    ? ldexpf((float)fraction, -24)
+                 : exponent == 31 ? (fraction == 0 ? INFINITY : NAN)
+                                  : ldexpf((float)(1024 + fraction), exponent - 25);
+    return bits >> 15 ? -size : size;
+}
+
+static float float_of_double(const char *item) {
+    double wide;
+    memcpy(&wide, item, sizeof wide);
+    return (float)wide;
+}
+
+/* The raw numbers of a sample, in place, to the element type of the set: from the end on where they
+ * grow. */
+static void convert_sample(const NpyFile *file, char *raw, int64_t features) {
+    int bytes = file->item_bytes;
+    if (file->kind != NPY_FLOAT || bytes == sizeof(float)) return;
     for (int64_t i = 0; i < features; i++) {
-        double wide;
-        memcpy(&wide, from + 8 * i, sizeof wide);
-        float narrow = (float)wide;
-        memcpy((char *)raw + 4 * i, &narrow, sizeof narrow);
+        int64_t at = bytes < (int)sizeof(float) ? features - 1 - i : i;
+        const char *item = raw + at * bytes;
+        float value = bytes == 2 ? float_of_half(item) : float_of_double(item);
+        memcpy(raw + at * (int64_t)sizeof value, &value, sizeof value);
     }
 }
 
@@ -92,7 +155,9 @@ static Status fill_images(NpyFile *file, const Job *job, const DatasetSizes *siz
             "was read",
             file->bytes.path);
     size_t features = (size_t)(sizes->channels * sizes->height * sizes->width);
-    TRY(memory_allocate(&raw, features, (size_t)file->item_bytes, "a sample of the data set"));
+    size_t read_bytes = (size_t)file->item_bytes, bytes = (size_t)sizes->element_bytes;
+    TRY(memory_allocate(
+        &raw, features, read_bytes > bytes ? read_bytes : bytes, "a sample of the data set"));
     Status status = read_samples(file, sizes, is_nhwc, raw, images);
     memory_free(raw);
     return status;
@@ -142,7 +207,7 @@ static Status read_labels(
 static Status count_classes(const char *folder, int64_t *class_count) {
     NpyFile file;
     int64_t largest = 0;
-    TRY(open_array(&file, folder, label_names[DATASET_TRAIN]));
+    TRY(open_array(&file, folder, DATASET_TRAIN, LABELS));
     Status status = check_labels(&file, file.shape.dimension_count > 0 ? file.shape.size[0] : 0);
     if (status == STATUS_OK)
         status = read_labels(&file, file.shape.size[0], ARRAY_CLASSES_MAX, NULL, &largest);
@@ -159,11 +224,11 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     int is_nhwc = 0;
     *sizes = (DatasetSizes){.count = 0};
     TRY(byte_file_check_folder(folder));
-    TRY(open_array(&file, folder, image_names[split]));
+    TRY(open_array(&file, folder, split, IMAGES));
     Status status = measure_images(&file, job->data.layout, sizes, &is_nhwc);
     npy_close(&file);
     if (status != STATUS_OK) return status;
-    TRY(open_array(&file, folder, label_names[split]));
+    TRY(open_array(&file, folder, split, LABELS));
     status = check_labels(&file, sizes->count);
     npy_close(&file);
     if (status != STATUS_OK) return status;
@@ -174,11 +239,11 @@ static Status fill(
     const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
     NpyFile file;
     int64_t largest = 0;
-    TRY(open_array(&file, job->data.path, image_names[split]));
+    TRY(open_array(&file, job->data.path, split, IMAGES));
     Status status = fill_images(&file, job, sizes, images);
     npy_close(&file);
     if (status != STATUS_OK) return status;
-    TRY(open_array(&file, job->data.path, label_names[split]));
+    TRY(open_array(&file, job->data.path, split, LABELS));
     status = check_labels(&file, sizes->count);
     if (status == STATUS_OK)
         status = read_labels(&file, sizes->count, sizes->class_count, labels, &largest);

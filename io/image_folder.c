@@ -1,5 +1,6 @@
 /* image_folder.c - see image_folder.h. */
 #include "io/image_folder.h"
+#include "io/test_split.h"
 #include "src/memory.h"
 #include <dirent.h>
 #include <errno.h>
@@ -10,9 +11,6 @@
 #include <sys/stat.h>
 
 static const char train_name[] = "train";
-
-/* The first that is there is the test split. */
-static const char *const test_names[] = {"test", "val", "valid", "validation"};
 
 /* ---- names ---- */
 
@@ -244,13 +242,13 @@ static Status list_test(ImageFolder *folder, const char *path, const NameList *c
 
 static Status find_test(ImageFolder *folder) {
     char below[IMAGE_FOLDER_PATH_BYTES];
-    for (size_t i = 0; i < sizeof test_names / sizeof *test_names; i++) {
-        TRY(join(below, folder->path, test_names[i]));
+    for (int i = 0; i < TEST_SPLIT_COUNT; i++) {
+        TRY(join(below, folder->path, test_split_names[i]));
         if (!is_folder(below)) continue;
         if (folder->test_name == NULL)
-            folder->test_name = test_names[i];
+            folder->test_name = test_split_names[i];
         else
-            TRY(add_name(&folder->unused, test_names[i]));
+            TRY(add_name(&folder->unused, test_split_names[i]));
     }
     return STATUS_OK;
 }

@@ -107,11 +107,12 @@ static Status parse_type(const Parser *parser, NpyFile *file, const char *word) 
             "read; save numbers: a.astype(np.float32)",
             file->bytes.path, (long long)parser->start, word);
     int is_known = is_size && strchr("uif", kind) != NULL && strchr("<>|", order) != NULL &&
-                   (order == '|') == (bytes == 1) && !(kind == 'f' && bytes < 4);
+                   (order == '|') == (bytes == 1) && !(kind == 'f' && bytes < 2);
     if (!is_known)
         return FAIL(STATUS_DATA,
-            "%s: byte %lld: element type '%s' found, integers of 1, 2, 4 or 8 bytes or floats of 4 "
-            "or 8 expected; convert with a.astype(...) before np.save",
+            "%s: byte %lld: element type '%s' found, integers of 1, 2, 4 or 8 bytes or floats of "
+            "2, "
+            "4 or 8 expected; convert with a.astype(...) before np.save",
             file->bytes.path, (long long)parser->start, word);
     file->kind = (NpyKind)kind;
     file->item_bytes = bytes;

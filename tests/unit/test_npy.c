@@ -111,6 +111,60 @@ START_TEST(floats_are_read_in_any_byte_order_and_width) {
 }
 END_TEST
 
+/* As numpy.float16 has them: the smallest, the largest that is subnormal, the smallest that is not,
+ * the largest of all. */
+START_TEST(halves_are_read_in_any_byte_order) {
+    static const unsigned char halves[24] = {0x00, 0x00, 0x00, 0x80, 0x01, 0x00, 0xff, 0x03, 0x00,
+        0x04, 0xff, 0x7b, 0xff, 0xfb, 0x00, 0x3c, 0x01, 0x3c, 0x00, 0xc0, 0x55, 0x35, 0x66, 0x2e};
+    static const float values[12] = {0, -0.0f, 0x1p-24f, 0x1.ff8p-15f, 0x1p-14f, 65504, -65504, 1,
+        0x1.004p0f, -2, 0x1.554p-2f, 0x1.998p-4f};
+    DatasetSizes sizes = {
+        .count = 2, .channels = 1, .height = 2, .width = 3, .class_count = 3, .element_bytes = 4};
+    unsigned char big[24];
+    for (int i = 0; i < 24; i++) big[i] = halves[i ^ 1];
+    assert_images(HEADER("<f2", "(2, 2, 3)"), 1, halves, 24, &sizes, values);
+    assert_images(HEADER(">f2", "(2, 2, 3)"), 1, big, 24, &sizes, values);
+}
+END_TEST
+
+/* Empty files with these names. */
+static void assert_note(const char *const *names, int has_test, const char *wanted) {
+    char note[DATASET_NOTE_BYTES] = "";
+    int has = -1;
+    for (int i = 0; names[i] != NULL; i++) write_array(names[i], 1, "", "", 0);
+    ck_assert_int_eq(dataset_npy.has_split(&job, DATASET_TEST, &has, note), STATUS_OK);
+    ck_assert_int_eq(has, has_test);
+    ck_assert_str_eq(note, wanted);
+}
+
+START_TEST(no_split_is_renamed_or_passed_over_in_silence) {
+    assert_note((const char *[]){"x_train.npy", "y_train.npy", NULL}, 0, "");
+    assert_note((const char *[]){"x_valid.npy", NULL}, 1,
+        "the set has no test split: its valid is taken for the test");
+    assert_note((const char *[]){"val_labels.npy", NULL}, 1,
+        "the set has no test split: its val is taken for the test; valid is not used");
+    assert_note((const char *[]){"test_images.npy", NULL}, 1, "val is not used; valid is not used");
+}
+END_TEST
+
+START_TEST(a_validation_split_stands_for_a_missing_test) {
+    static const unsigned char pixels[12] = {1, 2, 3}, labels[2] = {1, 0};
+    DatasetSizes sizes;
+    unsigned char found[12];
+    int32_t found_labels[2];
+    write_labels();
+    write_array("x_val.npy", 1, HEADER("|u1", "(2, 2, 3)"), pixels, 12);
+    write_array("y_val.npy", 1, HEADER("|u1", "(2,)"), labels, 2);
+    ck_assert_int_eq(dataset_npy.measure(&job, DATASET_TEST, &sizes), STATUS_OK);
+    ck_assert_int_eq(dataset_npy.fill(&job, DATASET_TEST, &sizes, found, found_labels), STATUS_OK);
+    ck_assert_mem_eq(found, pixels, 12);
+    ck_assert_int_eq(found_labels[0], 1);
+    write_array("val_images.npy", 1, HEADER("|u1", "(2, 2, 3)"), pixels, 12);
+    ck_assert_int_eq(dataset_npy.measure(&job, DATASET_TEST, &sizes), STATUS_DATA);
+    ck_assert_ptr_nonnull(strstr(status_message(), "has val_images.npy and x_val.npy; keep one"));
+}
+END_TEST
+
 /* Labels 1 and 3 in each type; then -1, which the signed ones can hold. */
 START_TEST(labels_are_read_in_any_integer_type) {
     static const char types[][4] = {"|u1", "|i1", "<u2", "<i2", ">u2", ">i2", "<u4", "<i4", ">u4",
@@ -207,6 +261,9 @@ int main(void) {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, bytes_are_read_in_any_version_and_layout);
     tcase_add_test(tests, floats_are_read_in_any_byte_order_and_width);
+    tcase_add_test(tests, halves_are_read_in_any_byte_order);
+    tcase_add_test(tests, no_split_is_renamed_or_passed_over_in_silence);
+    tcase_add_test(tests, a_validation_split_stands_for_a_missing_test);
     tcase_add_loop_test(tests, labels_are_read_in_any_integer_type, 0, 14);
     tcase_add_test(tests, a_header_is_its_three_keys_and_nothing_else);
     tcase_add_test(tests, every_open_and_read_may_fail);

@@ -28,6 +28,7 @@ poke_end() { # FILE BYTES-FROM-END BYTES
 save_as_npz() { printf 'PK\03\04 a zip archive' >"$1"; }
 nan_image() { images "$1" '<f4' '(4, 3, 5)' 240 && poke_end "$1" 4 '\0\0\0300\0177'; }
 huge_double() { images "$1" '<f8' '(4, 3, 5)' 480 && poke_end "$1" 8 '\0\0\0\0\0\0\0360\0174'; }
+infinite_half() { images "$1" '<f2' '(4, 3, 5)' 120 && poke_end "$1" 2 '\0\0174'; }
 cut_end() { cut_to "$1" $(($(stat -c %s "$1") - 1)); }
 promise_in_gzip() { images "$1" '|u1' '(2000000000, 4000, 4000)' 60 && gzip -n "$1" && mv "$1.gz" "$1"; }
 rename_labels() { mv train_labels.npy labels.npy; }
@@ -61,7 +62,9 @@ make_broken_npy() {
     broken structured 65 "a plain element type in quotes" \
         npy $x "{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (4, 3, 5)}" 60
     broken complex 65 "element type '<c8' found" images $x '<c8' '(4, 3, 5)' 480
-    broken half 65 "element type '<f2' found" images $x '<f2' '(4, 3, 5)' 120
+    broken two-names 65 "has train_images.npy and x_train.npy; keep one of them" \
+        images x_train.npy '|u1' '(4, 3, 5)' 60
+    broken infinite-half 65 "sample 3 has a number that is infinite, or too large" infinite_half $x
     broken int-images 65 "a.astype(np.uint8)" images $x '<i8' '(4, 3, 5)' 480
     broken short 65 "more than the file's" cut_end $x
     broken long 65 "the file goes on" zeros $x 3

@@ -1,9 +1,9 @@
 """Write one small drawn set in several formats: make_sets.py FOLDER.
 
 FOLDER/idx, FOLDER/npy (plain), FOLDER/npy-nhwc (big-endian labels, an image's channel last, the
-other names), FOLDER/npy-float (the pixels divided by 255, as float64). FOLDER/hdf5.h5 (groups, plain),
-FOLDER/hdf5-nhwc.h5 (other names, channel last, gzip in chunks of 7 samples), FOLDER/hdf5-float.h5
-(float32, checksums).
+other names), FOLDER/npy-float (the pixels divided by 255, as float64), FOLDER/npy-half (as float16).
+FOLDER/hdf5.h5 (groups, plain), FOLDER/hdf5-nhwc.h5 (other names, channel last, gzip in chunks of 7
+samples), FOLDER/hdf5-float.h5 (float32, checksums), FOLDER/hdf5-half.h5 (float16).
 
 A second set, of 3 x 32 x 32: FOLDER/cifar (two training batches, one packed), FOLDER/cifar100 (the same
 images and labels), FOLDER/cifar-npy, FOLDER/cifar.h5.
@@ -97,6 +97,8 @@ def main(folder):
                compression="gzip", shuffle=True)
     write_hdf5(f"{folder}/hdf5-float.h5", sets, beside, lambda x: x[:, None].astype(np.float32) / np.float32(255),
                lambda y: y.astype(np.uint32), fletcher32=True)
+    write_npy(f"{folder}/npy-half", sets, short_names, lambda x: (x / 255).astype(">f2"), lambda y: y)
+    write_hdf5(f"{folder}/hdf5-half.h5", sets, keras, lambda x: (x / 255).astype("<f2"), lambda y: y)
     write_hdf5(f"{folder}/no-test.h5", sets[:1], groups[:1], lambda x: x, lambda y: y)
     write_npy(f"{folder}/no-test", sets[:1], long_names, lambda x: x, lambda y: y)
     write_coloured_sets(folder)

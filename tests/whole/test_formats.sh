@@ -44,6 +44,10 @@ for shape in "1 1" "3 1" "1 2" "3 2"; do
         same_model "$grey" "$run"
     done
 done
+train_on grey npy-half npy 1 1
+half=$run
+train_on grey hdf5-half.h5 hdf5 3 1
+same_model "$half" "$run"
 train_on coloured cifar cifar 1 1
 coloured=$run
 for case in "cifar cifar 3 2" "cifar-npy npy 1 2" "cifar-npy npy 3 1" "cifar.h5 hdf5 1 1" "cifar.h5 hdf5 3 2"; do
