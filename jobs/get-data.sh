@@ -122,10 +122,16 @@ t10k-labels-idx1-ubyte 27ae3e4e09519cfbb04c329615203637
 FILES
 }
 
+# Whole records, and labels from 0 to 9 in the first thousand of them.
+is_cifar10_batch() {
+    [ -f "$1" ] && [ "$(wc -c <"$1")" = 30730000 ] &&
+        od -An -v -tu1 -w3073 -N 3073000 "$1" | awk '$1 > 9 { exit 1 }'
+}
+
 cifar10_is_there() {
     local file
     for file in data_batch_{1,2,3,4,5}.bin test_batch.bin; do
-        if [ ! -f "$out/$file" ] || [ "$(wc -c <"$out/$file")" != 30730000 ]; then return 1; fi
+        is_cifar10_batch "$out/$file" || return 1
     done
     [ -f "$out/batches.meta.txt" ]
 }

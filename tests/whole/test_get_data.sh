@@ -165,5 +165,13 @@ check "a folder that cannot be made is said" run 73 mnist --out /dev/null/x --mi
 check "cifar10 is checked too" run 69 cifar10 --out "$work/cifar" --mirror "$url/good"
 check "and leaves nothing" holds_nothing "$work/cifar"
 
+mkdir "$work/batches"
+for file in data_batch_{1,2,3,4,5}.bin test_batch.bin; do truncate -s 30730000 "$work/batches/$file"; done
+touch "$work/batches/batches.meta.txt"
+check "unpacked batches serve" run 0 cifar10 --out "$work/batches" --mirror "$url/good"
+check "and nothing is fetched for them" asked_for_nothing
+printf '\012' | dd of="$work/batches/test_batch.bin" bs=1 seek=3073 conv=notrunc status=none
+check "a batch with a wrong label does not" run 69 cifar10 --out "$work/batches" --mirror "$url/good"
+
 echo "$failures failed"
 [ "$failures" = 0 ]
