@@ -246,6 +246,11 @@ Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit s
     return agree_on_digest(dataset, comm);
 }
 
+Status dataset_read_classes(const Job *job, NameList *names) {
+    const DatasetFormat *format = formats[job->data.format];
+    return format->read_classes == NULL ? STATUS_OK : format->read_classes(job, names);
+}
+
 void dataset_free(Dataset *dataset) {
     if (dataset->source.close != NULL) dataset->source.close(dataset->source.context);
     if (dataset->window != NULL) comm_window_free(dataset->window);

@@ -3,6 +3,7 @@
 #ifndef IO_DATASET_H
 #define IO_DATASET_H
 
+#include "io/name_list.h"
 #include "mpi/comm.h"
 #include "src/job.h"
 #include "src/loader.h"
@@ -40,6 +41,11 @@ MUST_CHECK Status dataset_has_test(
  * STATUS_DATA (message names file and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split);
 void dataset_free(Dataset *dataset);
+
+/* Local. The names of the classes in the order of their labels, into an empty list; none where the
+ * set has none, and maybe not as many as there are classes. The caller frees with name_list_free,
+ * also after a failure. Fails with STATUS_DATA, STATUS_IO, STATUS_NO_MEMORY. */
+MUST_CHECK Status dataset_read_classes(const Job *job, NameList *names);
 
 /* Local. The digest in hexadecimal. */
 enum { DATASET_DIGEST_TEXT_BYTES = 33 };

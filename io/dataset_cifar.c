@@ -4,7 +4,8 @@
  * is one label, 0 to 9, and the pixels. CIFAR-100: train.bin and test.bin; a coarse label, 0 to 19,
  * a fine one, 0 to 99, and the pixels; the fine label is taken. Pixels: 1,024 red, 1,024 green,
  * 1,024 blue, each plane row by row (Krizhevsky, "Learning Multiple Layers of Features from Tiny
- * Images", 2009). Which of the two a folder holds is told by its file names. */
+ * Images", 2009). Which of the two a folder holds is told by its file names. The classes' names are
+ * in batches.meta.txt and fine_label_names.txt, if these are there. */
 #include "io/byte_file.h"
 #include "io/dataset_format.h"
 #include <stdio.h>
@@ -20,17 +21,20 @@ typedef struct Version {
     int label_bytes, class_counts[LABELS_MAX]; /* of each label; the last is the one taken */
     const char *stems[2];                      /* train, test */
     int is_numbered;                           /* train: stem + number + ".bin" */
+    const char *names_file;                    /* a class in each line */
 } Version;
 
 static const Version versions[] = {{.name = "CIFAR-10",
                                        .label_bytes = 1,
                                        .class_counts = {10},
                                        .stems = {"data_batch_", "test_batch.bin"},
-                                       .is_numbered = 1},
+                                       .is_numbered = 1,
+                                       .names_file = "batches.meta.txt"},
     {.name = "CIFAR-100",
         .label_bytes = 2,
         .class_counts = {20, 100},
-        .stems = {"train.bin", "test.bin"}}};
+        .stems = {"train.bin", "test.bin"},
+        .names_file = "fine_label_names.txt"}};
 
 /* ---- records ---- */
 
@@ -213,4 +217,43 @@ static Status fill(
         folder, (long long)sizes->count, (long long)done);
 }
 
-const DatasetFormat dataset_cifar = {.measure = measure, .fill = fill};
+/* ---- names of the classes ---- */
+
+enum { NAMES_BYTES_MAX = 1 << 14 };
+
+/* The lines of `text` that hold something. */
+static Status add_lines(NameList *names, char *text) {
+    static const char line_ends[] = "\r\n";
+    char *rest = NULL;
+    for (char *line = strtok_r(text, line_ends, &rest); line != NULL;
+         line = strtok_r(NULL, line_ends, &rest))
+        TRY(name_list_add(names, line));
+    return STATUS_OK;
+}
+
+static Status read_names(ByteFile *file, const Version *version, NameList *names) {
+    char text[NAMES_BYTES_MAX + 1] = "";
+    int64_t got = 0;
+    size_t wanted = (size_t)version->class_counts[version->label_bytes - 1];
+    TRY(byte_file_read(file, text, NAMES_BYTES_MAX, &got));
+    TRY(add_lines(names, text));
+    if (names->count == wanted && got < NAMES_BYTES_MAX) return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: %zu lines found, %zu expected, the names of the classes of %s; without the file they "
+        "are numbers",
+        file->path, names->count, wanted, version->name);
+}
+
+static Status read_classes(const Job *job, NameList *names) {
+    const Version *version = NULL;
+    ByteFile file;
+    TRY(find_version(job->data.path, &version));
+    TRY(byte_file_open(&file, job->data.path, version->names_file));
+    if (file.stream == NULL) return STATUS_OK;
+    Status status = read_names(&file, version, names);
+    byte_file_close(&file);
+    return status;
+}
+
+const DatasetFormat dataset_cifar = {
+    .measure = measure, .fill = fill, .read_classes = read_classes};

@@ -20,7 +20,7 @@ typedef struct DatasetSizes {
     int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
 } DatasetSizes;
 
-/* `has_split` and the next two functions are Local; one rank of each node calls them. They see
+/* `has_split` and the next three functions are Local; one rank of each node calls them. They see
  * nothing but the job's data section and seed. */
 typedef struct DatasetFormat {
     /* Whether anything of a split is there, images or labels; `note`, "" as it comes, tells where
@@ -38,6 +38,10 @@ typedef struct DatasetFormat {
      * checked against them again. */
     Status (*fill)(const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images,
         int32_t *labels);
+
+    /* Add the names of the classes, in the order of their labels, to an empty list; none where the
+     * set has none, and maybe not as many as there are classes. NULL for formats without names. */
+    Status (*read_classes)(const Job *job, NameList *names);
 
     /* Where the images stay in their file (file_bytes > 0; `fill` then writes labels only): open it
      * to read samples. Local; every rank calls it. The caller ends with source->close unless it

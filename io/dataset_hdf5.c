@@ -4,7 +4,7 @@
  *
  * Images: uint8, or floats of 2, 4 or 8 bytes, which become float32. Labels: whole numbers of any
  * type, all held in memory; the classes are 0 to the largest training label, for both splits. */
-#include "io/hdf5_array.h"
+#include "io/hdf5_classes.h"
 #include "io/test_split.h"
 #include "src/memory.h"
 #include <stdio.h>
@@ -58,6 +58,15 @@ static Status has_split(
     if (status == STATUS_OK && split == DATASET_TEST)
         status = test_split_find(is_there, &file, &index, note);
     *has = index >= 0;
+    hdf5_file_close(&file);
+    return status;
+}
+
+static Status read_classes(const Job *job, NameList *names) {
+    HDF5_SECTION;
+    Hdf5File file;
+    Status status = hdf5_file_open(&file, job->data.path);
+    if (status == STATUS_OK) status = hdf5_classes_read(&file, names);
     hdf5_file_close(&file);
     return status;
 }
@@ -256,5 +265,8 @@ static Status open_source(
     return STATUS_OK;
 }
 
-const DatasetFormat dataset_hdf5 = {
-    .has_split = has_split, .measure = measure, .fill = fill, .open_source = open_source};
+const DatasetFormat dataset_hdf5 = {.has_split = has_split,
+    .measure = measure,
+    .fill = fill,
+    .read_classes = read_classes,
+    .open_source = open_source};

@@ -14,27 +14,6 @@ static const char train_name[] = "train";
 
 /* ---- names ---- */
 
-static Status add_name(NameList *list, const char *name) {
-    if (list->count == list->capacity) {
-        char **more = NULL;
-        size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity;
-        TRY(MEMORY_ALLOCATE(&more, capacity, "names of a folder"));
-        for (size_t i = 0; i < list->count; i++) more[i] = list->names[i];
-        memory_free(list->names);
-        list->names = more;
-        list->capacity = capacity;
-    }
-    TRY(memory_copy_string(&list->names[list->count], name));
-    list->count++;
-    return STATUS_OK;
-}
-
-static void free_names(NameList *list) {
-    for (size_t i = 0; i < list->count; i++) memory_free(list->names[i]);
-    memory_free(list->names);
-    *list = (NameList){.names = NULL};
-}
-
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -106,9 +85,9 @@ static Status read_entries(const Listing *listing, DIR *stream, const char *path
         if (entry->d_name[0] == '.') continue;
         TRY(join(entry_path, path, entry->d_name));
         if (is_folder(entry_path))
-            TRY(add_name(listing->folders, entry_path + listing->skip));
+            TRY(name_list_add(listing->folders, entry_path + listing->skip));
         else if (listing->images != NULL && is_image(entry_path))
-            TRY(add_name(listing->images, entry_path + listing->skip));
+            TRY(name_list_add(listing->images, entry_path + listing->skip));
         else
             pass_over(listing->over, entry_path);
     }
@@ -180,7 +159,7 @@ static Status list_below(
 static Status list_images(ImageFolder *folder, NameList *images, const char *path) {
     NameList folders = {.names = NULL};
     Status status = list_below(folder, images, &folders, path);
-    free_names(&folders);
+    name_list_free(&folders);
     return status;
 }
 
@@ -248,7 +227,7 @@ static Status find_test(ImageFolder *folder) {
         if (folder->test_name == NULL)
             folder->test_name = test_split_names[i];
         else
-            TRY(add_name(&folder->unused, test_split_names[i]));
+            TRY(name_list_add(&folder->unused, test_split_names[i]));
     }
     return STATUS_OK;
 }
@@ -267,17 +246,17 @@ Status image_folder_open(ImageFolder *folder, const char *path) {
     TRY(split_path(folder, 1, below));
     Status status = list_folders(folder, &classes, below);
     if (status == STATUS_OK) status = list_test(folder, below, &classes);
-    free_names(&classes);
+    name_list_free(&classes);
     return status;
 }
 
 void image_folder_close(ImageFolder *folder) {
     for (size_t i = 0; folder->files != NULL && i < IMAGE_FOLDER_SPLITS * folder->classes.count;
          i++)
-        free_names(&folder->files[i]);
+        name_list_free(&folder->files[i]);
     memory_free(folder->files);
-    free_names(&folder->classes);
-    free_names(&folder->unused);
+    name_list_free(&folder->classes);
+    name_list_free(&folder->unused);
     *folder = (ImageFolder){.path = NULL};
 }
 

@@ -10,8 +10,7 @@
 #ifndef IO_IMAGE_FOLDER_H
 #define IO_IMAGE_FOLDER_H
 
-#include "src/status.h"
-#include <stddef.h>
+#include "io/name_list.h"
 #include <stdint.h>
 
 enum {
@@ -22,12 +21,6 @@ enum {
     IMAGE_FOLDER_KINDS_MAX = 8,
     IMAGE_FOLDER_KIND_BYTES = 12
 };
-
-/* Names in the order of their bytes. */
-typedef struct NameList {
-    char **names; /* [count] */
-    size_t count, capacity;
-} NameList;
 
 /* Files that are no images by their names. */
 typedef struct PassedOver {
@@ -43,7 +36,7 @@ typedef struct ImageFolder {
     int has_splits;                     /* train/ is there */
     const char *test_name;              /* "test", "val", ...; NULL: no test split */
     NameList unused;                    /* other folders of such names */
-    NameList classes;                   /* those of train */
+    NameList classes;                   /* those of train, in the order of their bytes */
     NameList *files;                    /* [IMAGE_FOLDER_SPLITS][classes.count] */
     int64_t count[IMAGE_FOLDER_SPLITS]; /* images for training, for test, which may be 0 */
     PassedOver passed_over;             /* in the classes, and beside them */

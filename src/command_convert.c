@@ -160,13 +160,18 @@ static Status convert_split(Conversion *conversion, const Job *job, DatasetSplit
 static Status convert_set(Conversion *conversion, const Job *job) {
     printf("%s: format %s\n", conversion->input, format_words()[job->data.format]);
     const DatasetFormat *format = dataset_format(job->data.format);
+    NameList classes = {.names = NULL};
     char note[DATASET_NOTE_BYTES] = "";
     int has_test = 1;
     TRY(convert_split(conversion, job, DATASET_TRAIN));
     if (format->has_split != NULL) TRY(format->has_split(job, DATASET_TEST, &has_test, note));
     if (note[0] != '\0') printf("%s\n", note);
     if (has_test) TRY(convert_split(conversion, job, DATASET_TEST));
-    return dataset_file_finish(conversion->file, NULL, 0); /* these formats name no classes */
+    Status status = dataset_read_classes(job, &classes);
+    if (status == STATUS_OK)
+        status = dataset_file_finish(conversion->file, classes.names, classes.count);
+    name_list_free(&classes);
+    return status;
 }
 
 /* ---- folders of images ---- */

@@ -4,11 +4,15 @@
 #include "io/checkpoint.h"
 #include "io/dataset.h"
 #include "io/job_file.h"
+#include "io/utf8.h"
 #include "src/command.h"
 #include "src/engine.h"
 #include "src/memory.h"
 #include "src/snapshot.h"
 #include <stdio.h>
+#include <string.h>
+
+enum { NAME_BYTES = 48 }; /* of a class, as it is shown */
 
 typedef struct Evaluation {
     Comm *comm;
@@ -18,6 +22,7 @@ typedef struct Evaluation {
     Loader *loader;
     Engine engine;
     Confusion confusion;
+    NameList classes; /* rank 0 */
 } Evaluation;
 
 static Status read_stored_job(Job *job, const char *path, char *const *sets, int set_count) {
@@ -56,33 +61,49 @@ static Status read_job(Evaluation *evaluation, const CommandLine *line) {
 
 static Status create_local_parts(Evaluation *evaluation) {
     TRY(confusion_create(&evaluation->confusion, evaluation->job.output.size[0]));
+    if (comm_is_root(evaluation->comm))
+        TRY(dataset_read_classes(&evaluation->job, &evaluation->classes));
     return dataset_create_loader(
         &evaluation->loader, &evaluation->set, &evaluation->job.data, 0, evaluation->set.count);
 }
 
-static void print_confusion(const Confusion *confusion) {
-    int classes = confusion->classes;
+/* "  name", or "" where the class has none. */
+static const char *print_name(const NameList *classes, int label, char text[NAME_BYTES]) {
+    text[0] = '\0';
+    if ((size_t)label >= classes->count) return text;
+    strcpy(text, "  ");
+    utf8_shorten(classes->names[label], text + 2, NAME_BYTES - 2);
+    return text;
+}
+
+static void print_confusion(const Confusion *confusion, const NameList *classes) {
+    int count = confusion->classes;
+    char name[NAME_BYTES];
     if (confusion->matrix == NULL) return;
     printf("confusion matrix: rows are labels, columns what was predicted\n      ");
-    for (int k = 0; k < classes; k++) printf("%6d", k);
-    for (int label = 0; label < classes; label++) {
+    for (int k = 0; k < count; k++) printf("%6d", k);
+    for (int label = 0; label < count; label++) {
         printf("\n%6d", label);
-        for (int k = 0; k < classes; k++)
-            printf("%6lld", (long long)confusion->matrix[label * classes + k]);
+        for (int k = 0; k < count; k++)
+            printf("%6lld", (long long)confusion->matrix[label * count + k]);
+        printf("%s", print_name(classes, label, name));
     }
     printf("\n");
 }
 
-static void print_result(const Totals *totals, const Confusion *confusion, const char *mode) {
+static void print_result(const Evaluation *evaluation, const Totals *totals, const char *mode) {
+    const Confusion *confusion = &evaluation->confusion;
+    char name[NAME_BYTES];
     printf("%lld samples, layers in %s mode\n", (long long)totals->samples, mode);
     printf("loss %.6f  accuracy %.4f\n", totals_loss(totals), totals_accuracy(totals));
     for (int label = 0; label < confusion->classes; label++) {
         int64_t all = confusion->samples[label], right = confusion->right[label];
         if (all > 0)
-            printf("class %3d  accuracy %.4f (%lld of %lld)\n", label, (double)right / (double)all,
-                (long long)right, (long long)all);
+            printf("class %3d  accuracy %.4f (%lld of %lld)%s\n", label,
+                (double)right / (double)all, (long long)right, (long long)all,
+                print_name(&evaluation->classes, label, name));
     }
-    print_confusion(confusion);
+    print_confusion(confusion, &evaluation->classes);
     fflush(stdout);
 }
 
@@ -115,14 +136,14 @@ static Status evaluate(Evaluation *evaluation, const CommandLine *line) {
     TRY(engine_evaluate(&evaluation->engine, evaluation->loader, line->uses_batch_statistics,
         &totals, &evaluation->confusion));
     if (comm_is_root(comm))
-        print_result(
-            &totals, &evaluation->confusion, line->uses_batch_statistics ? "train" : "eval");
+        print_result(evaluation, &totals, line->uses_batch_statistics ? "train" : "eval");
     return STATUS_OK;
 }
 
 static Status run(Comm *comm, const CommandLine *line) {
     Evaluation evaluation = {.comm = comm};
     Status status = evaluate(&evaluation, line);
+    name_list_free(&evaluation.classes);
     confusion_free(&evaluation.confusion);
     loader_free(evaluation.loader);
     engine_free(&evaluation.engine);

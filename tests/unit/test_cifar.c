@@ -126,12 +126,40 @@ START_TEST(every_open_and_read_may_fail) {
 }
 END_TEST
 
+static void write_text(const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(names_of_the_classes_are_those_of_their_file_if_there_is_one) {
+    NameList names = {.names = NULL};
+    write_records("test_batch.bin", 0, 1, -1);
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
+    ck_assert_uint_eq(names.count, 0);
+    write_text("batches.meta.txt", "a\nb b\r\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
+    ck_assert_uint_eq(names.count, 10);
+    ck_assert_str_eq(names.names[1], "b b");
+    ck_assert_str_eq(names.names[9], "j");
+    name_list_free(&names);
+    write_text("batches.meta.txt", "a\nb\n");
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_DATA);
+    ck_assert_ptr_nonnull(strstr(status_message(), "2 lines found, 10 expected"));
+    name_list_free(&names);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cifar");
     TCase *tests = unit_check_case(suite, "cifar");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, batches_are_taken_in_order_and_none_is_left_out);
     tcase_add_test(tests, the_fine_label_of_the_other_version_is_taken);
+    tcase_add_test(tests, names_of_the_classes_are_those_of_their_file_if_there_is_one);
     tcase_add_test(tests, a_set_that_changes_between_two_looks_is_noticed);
     tcase_add_test(tests, every_open_and_read_may_fail);
     return unit_check_run(suite);

@@ -222,6 +222,49 @@ START_TEST(no_split_is_renamed_or_passed_over_in_silence) {
 }
 END_TEST
 
+/* Texts of `bytes` each, or of variable length. */
+static void write_classes(size_t bytes, H5T_str_t filled, const void *texts, hsize_t count) {
+    write_set((Form){.type = H5T_STD_U8LE});
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), type = H5Tcopy(H5T_C_S1);
+    ck_assert_int_ge(H5Tset_size(type, bytes), 0);
+    H5Tset_strpad(type, filled);
+    hid_t space = H5Screate_simple(1, &count, NULL);
+    hid_t list = H5Acreate2(file, "classes", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    ck_assert_int_ge(H5Awrite(list, type, texts), 0);
+    H5Aclose(list);
+    H5Sclose(space);
+    H5Tclose(type);
+    ck_assert_int_ge(H5Fclose(file), 0);
+}
+
+START_TEST(names_of_the_classes_are_read_in_every_form_of_fixed_length) {
+    static const struct {
+        H5T_str_t filled;
+        const char *texts;
+    } forms[] = {{H5T_STR_NULLPAD, "cat\0deer"}, {H5T_STR_SPACEPAD, "cat deer"},
+        {H5T_STR_NULLTERM, "cat\0ox\0"}};
+    NameList names = {.names = NULL};
+    write_set((Form){.type = H5T_STD_U8LE});
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
+    ck_assert_uint_eq(names.count, 0);
+    for (int i = 0; i < 3; i++) {
+        write_classes(4, forms[i].filled, forms[i].texts, 2);
+        ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
+        ck_assert_uint_eq(names.count, 2);
+        ck_assert_str_eq(names.names[0], "cat");
+        ck_assert_str_eq(names.names[1], i < 2 ? "deer" : "ox");
+        name_list_free(&names);
+    }
+    write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, (const char *[]){"cat", "deer"}, 2);
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
+    ck_assert_uint_eq(names.count, 0);
+    static char long_text[5000] = "cat";
+    write_classes(sizeof long_text, H5T_STR_NULLPAD, long_text, 1);
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_DATA);
+    name_list_free(&names);
+}
+END_TEST
+
 static Status use_set(void) {
     static const int64_t index[] = {1, 2, 4};
     DatasetSizes sizes;
@@ -482,6 +525,7 @@ int main(void) {
     tcase_add_loop_test(tests, one_list_of_names_holds_for_every_split, 0,
         (int)(sizeof name_cases / sizeof *name_cases));
     tcase_add_test(tests, no_split_is_renamed_or_passed_over_in_silence);
+    tcase_add_test(tests, names_of_the_classes_are_read_in_every_form_of_fixed_length);
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);

@@ -159,6 +159,21 @@ expect_told "$folder/out"
 expect 0 "$lockstep" convert "$folder/sets/val.h5" "$folder/sets/val-again.h5"
 expect_told "$folder/out"
 
+# The names of the classes, from where a set has them: CIFAR's own list, which a conversion keeps.
+expect 0 ranks 2 eval "$coloured/latest.h5"
+grep -qE '^class   6  accuracy 0\.[0-9]+ \([0-9]+ of [0-9]+\)$' "$folder/out" || fail "a class without a name"
+printf '%s\n' none one two three four five six seven eight nine '' >"$folder/sets/cifar/batches.meta.txt"
+expect 0 ranks 2 eval "$coloured/latest.h5"
+cp "$folder/out" "$folder/named"
+grep -qE '^class   6  accuracy .* of [0-9]+\)  six$' "$folder/out" || fail "class 6 is not called six"
+grep -qE '^     9( +[0-9]+){10}  nine$' "$folder/out" || fail "row 9 is not called nine"
+expect 0 "$lockstep" convert "$folder/sets/cifar" "$folder/sets/named.h5"
+expect 0 ranks 3 eval "$coloured/latest.h5" --set "data.path=$folder/sets/named.h5" --set data.format=hdf5
+expect_same "$folder/named" "$folder/out"
+sed -i 3d "$folder/sets/cifar/batches.meta.txt"
+expect 65 ranks 2 eval "$coloured/latest.h5"
+expect_text "batches.meta.txt: 9 lines found, 10 expected"
+
 # Stopped in the middle of an epoch and continued on other ranks: the same file.
 stopped=$folder/stopped
 hdf5=(--set "data.path=$folder/sets/hdf5.h5" --set data.format=hdf5 --progress none)
