@@ -27,10 +27,12 @@ typedef struct CommandLine {
 } CommandLine;
 
 typedef struct Command {
-    const char *name;    /* a word, or two with a space between them */
-    const char *usage;   /* behind the name */
-    const char *summary; /* one line */
-    const char *options; /* accepted options, one letter each: see main.c */
+    const char *name;     /* a word, or two with a space between them */
+    const char *usage;    /* behind the name */
+    const char *summary;  /* one line */
+    const char *details;  /* lines for its --help; NULL: none */
+    const char *examples; /* lines for its --help */
+    const char *options;  /* accepted options, one letter each: see help.h */
     int minimum_arguments, maximum_arguments;
     int needs_ranks; /* whether it is started on all ranks, with MPI */
     Status (*run)(Comm *comm, const CommandLine *line); /* comm: NULL unless needs_ranks */

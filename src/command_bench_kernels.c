@@ -299,6 +299,8 @@ const Command command_bench_kernels = {
     .name = "bench kernels",
     .usage = "[--repeats N] [--json] [--isa NAME]",
     .summary = "speed of one thread: layers and kernels beside multiply-add peak and copy",
+    .examples = "  lockstep bench kernels\n"
+                "  lockstep bench kernels --isa avx2 --repeats 31\n",
     .options = "nji",
     .run = run,
 };

@@ -255,6 +255,8 @@ const Command command_bench_step = {
     .name = "bench step",
     .usage = "[JOB.yaml] [--repeats N] [--json] [--threads N] [--set a.b=v]... [--isa NAME]",
     .summary = "training speed of a job over random samples in memory, on all ranks",
+    .examples = "  lockstep bench step jobs/mnist-lenet-bn.yaml --threads 2\n"
+                "  mpirun -n 2 lockstep bench step job.yaml --json\n",
     .options = "njtsi",
     .maximum_arguments = 1,
     .needs_ranks = 1,

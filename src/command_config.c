@@ -31,6 +31,8 @@ const Command command_config = {
     .name = "config",
     .usage = "[--print-default] [JOB.yaml] [--set a.b=v]...",
     .summary = "print the resolved job; --print-default explains every key and layer",
+    .examples = "  lockstep config --print-default\n"
+                "  lockstep config job.yaml --set optimizer.name=adam\n",
     .options = "sd",
     .maximum_arguments = 1,
     .run = run,

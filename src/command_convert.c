@@ -451,6 +451,12 @@ const Command command_convert = {
     .usage = "IN OUT.h5 [--format NAME] [--layout nchw|nhwc] [--resize HxW] [--pad N] "
              "[--center-crop HxW] [--channels 1|3] [--gzip LEVEL]",
     .summary = "a data set, or a folder TRAIN-OR-TEST/CLASS/IMAGE, as one HDF5 file",
+    .details = "IN is a folder of a set (idx, cifar, npy), an HDF5 file, or a folder of JPEG and "
+               "PNG images:\n"
+               "train/CLASS/... and test/CLASS/..., or CLASS/... alone. OUT.h5 is for data.format: "
+               "hdf5.\n",
+    .examples = "  lockstep convert photos photos.h5 --resize 64x64 --channels 3\n"
+                "  lockstep convert data/cifar10 cifar10.h5 --gzip 4\n",
     .options = "flRexcz",
     .minimum_arguments = 2,
     .maximum_arguments = 2,

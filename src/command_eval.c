@@ -157,6 +157,9 @@ const Command command_eval = {
     .name = "eval",
     .usage = "MODEL.h5 [JOB.yaml] [--mode train|eval] [--threads N] [--set a.b=v]... [--isa NAME]",
     .summary = "loss, accuracy, accuracy per class and confusion matrix on the test set",
+    .details = "Without JOB.yaml the job that the checkpoint holds says which data to use.\n",
+    .examples = "  lockstep eval runs/a/best.h5\n"
+                "  mpirun -n 2 lockstep eval runs/a/latest.h5 --set data.path=data/other\n",
     .options = "tsmi",
     .minimum_arguments = 1,
     .maximum_arguments = 2,

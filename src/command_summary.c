@@ -105,6 +105,8 @@ const Command command_summary = {
     .name = "summary",
     .usage = "[JOB.yaml] [--set a.b=v]...",
     .summary = "layers, shapes, parameters, memory and bytes exchanged",
+    .examples = "  lockstep summary jobs/cifar-resnet20.yaml\n"
+                "  lockstep summary job.yaml --set train.batch_size=256\n",
     .options = "s",
     .maximum_arguments = 1,
     .run = run,

@@ -19,6 +19,18 @@ const Command command_train = {
     .usage = "[JOB.yaml] [--out DIR] [--resume] [--threads N] [--set a.b=v]... [--stop-after STEP] "
              "[--isa NAME] [--progress auto|bar|lines|none] [--profile]",
     .summary = "train a job; without one, the embedded default on drawn digits",
+    .details =
+        "The job file says what is trained, on which data and how; keys that it does not give "
+        "have\n"
+        "their defaults. The folder gets the resolved job, log.txt, metrics.jsonl and "
+        "checkpoints.\n"
+        "SIGUSR1, SIGTERM and SIGINT stop training with a checkpoint.\n"
+        "--profile shows, for each layer, forward and backward, milliseconds per step and share,\n"
+        "and those of loading, loss, batch-norm communication, and gradient exchange with the\n"
+        "optimizer. A relu that its neighbour does shows no time.\n",
+    .examples = "  lockstep train jobs/mnist-mlp-bn.yaml --threads 2\n"
+                "  mpirun -n 4 lockstep train job.yaml --out runs/a --set optimizer.lr=0.05\n"
+                "  srun --mpi=pmix lockstep train job.yaml --out runs/a --resume\n",
     .options = "ortsaipP",
     .maximum_arguments = 1,
     .needs_ranks = 1,

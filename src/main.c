@@ -1,6 +1,6 @@
 /* main.c - lockstep: the command line, and the only place that prints errors and exits. */
 #include "build_id.h"
-#include "src/command.h"
+#include "src/help.h"
 #include "src/memory.h"
 #include <ctype.h>
 #include <getopt.h>
@@ -12,42 +12,7 @@
 
 static const Command *const commands[] = {&command_train, &command_eval, &command_summary,
     &command_config, &command_convert, &command_bench_kernels, &command_bench_step,
-    &command_bench_allreduce};
-enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
-
-/* Every option of the program; a command names those it takes by their letters. */
-static const struct option long_options[] = {{"out", required_argument, NULL, 'o'},
-    {"resume", no_argument, NULL, 'r'}, {"threads", required_argument, NULL, 't'},
-    {"set", required_argument, NULL, 's'}, {"stop-after", required_argument, NULL, 'a'},
-    {"isa", required_argument, NULL, 'i'}, {"progress", required_argument, NULL, 'p'},
-    {"profile", no_argument, NULL, 'P'}, {"mode", required_argument, NULL, 'm'},
-    {"print-default", no_argument, NULL, 'd'}, {"format", required_argument, NULL, 'f'},
-    {"channels", required_argument, NULL, 'c'}, {"resize", required_argument, NULL, 'R'},
-    {"gzip", required_argument, NULL, 'z'}, {"layout", required_argument, NULL, 'l'},
-    {"pad", required_argument, NULL, 'e'}, {"center-crop", required_argument, NULL, 'x'},
-    {"repeats", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-
-static void print_help(void) {
-    printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
-           "ranks.\n\n");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        printf("  lockstep %s %s\n      %s\n", commands[i]->name, commands[i]->usage,
-            commands[i]->summary);
-    printf(
-        "  lockstep --version | --help\n\n"
-        "train --profile ends with a table of where rank 0's time went: milliseconds per step and\n"
-        "share of each layer, forward and backward, of loading, loss, batch-norm communication, "
-        "and\n"
-        "gradient exchange with the optimizer. A relu that its neighbour does shows no time.\n\n"
-        "Examples:\n"
-        "  mpirun -n 2 lockstep train\n"
-        "  srun --mpi=pmix lockstep train job.yaml --out runs/a --resume\n"
-        "  lockstep eval runs/a/best.h5\n\n"
-        "Exit codes: 0 ok, 3 diverged, 64 usage, 65 bad data or checkpoint, 66 input missing,\n"
-        "70 bug, 71 memory, 73 cannot create, 74 input/output, 75 stopped early with a checkpoint\n"
-        "(start again with --resume), 78 configuration.\n");
-}
+    &command_bench_allreduce, NULL};
 
 static void print_version(void) {
     printf("lockstep %s (%s)\n", BUILD_VERSION, BUILD_GIT_ID);
@@ -180,6 +145,15 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
     }
 }
 
+/* The table of options as getopt_long wants it. */
+static void list_options(struct option list[COMMAND_OPTION_COUNT + 1]) {
+    for (int i = 0; i < COMMAND_OPTION_COUNT; i++)
+        list[i] = (struct option){command_options[i].name,
+            command_options[i].value == NULL ? no_argument : required_argument, NULL,
+            command_options[i].letter};
+    list[COMMAND_OPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
+}
+
 static Status check_argument_count(const Command *command, const CommandLine *line) {
     if (line->argument_count >= command->minimum_arguments) return STATUS_OK;
     return FAIL(STATUS_USAGE, "%s needs %s: lockstep %s %s", command->name,
@@ -191,11 +165,13 @@ static Status parse_line(
     const Command *command, CommandLine *line, int argc, char **argv, int *wants_help) {
     *line = (CommandLine){
         .train = {.engine = {.thread_count = 1, .trains = 1}}, .bench = {.repeats = BENCH_REPEATS}};
+    struct option list[COMMAND_OPTION_COUNT + 1];
+    list_options(list);
     opterr = 0;
     optind = strchr(command->name, ' ') != NULL ? 3 : 2;
     for (;;) {
         int number = 0;
-        int letter = getopt_long(argc, argv, ":h", long_options, &number);
+        int letter = getopt_long(argc, argv, ":h", list, &number);
         if (letter == -1) break;
         if (letter == 'h') {
             *wants_help = 1;
@@ -210,7 +186,7 @@ static Status parse_line(
                 argv[optind - 1], command->name, command->usage);
         if (strchr(command->options, letter) == NULL)
             return FAIL(STATUS_USAGE, "%s does not know --%s: lockstep %s %s", command->name,
-                long_options[number].name, command->name, command->usage);
+                list[number].name, command->name, command->usage);
         TRY(parse_option(line, letter, optarg));
     }
     for (; optind < argc; optind++) {
@@ -227,7 +203,7 @@ static Status parse_line(
 static const Command *find_command(int argc, char **argv) {
     char words[64];
     snprintf(words, sizeof words, "%s %s", argv[1], argc > 2 ? argv[2] : "");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; commands[i] != NULL; i++) {
         const char *name = commands[i]->name, *given = strchr(name, ' ') != NULL ? words : argv[1];
         if (strcmp(name, given) == 0) return commands[i];
     }
@@ -254,7 +230,7 @@ static Status run_alone(const Command *command, int argc, char **argv) {
     CommandLine line;
     int wants_help = 0;
     Status status = parse_line(command, &line, argc, argv, &wants_help);
-    if (wants_help && !is_silent_rank()) print_help();
+    if (wants_help && !is_silent_rank()) help_print_command(command);
     if (status == STATUS_OK && !wants_help) status = command->run(NULL, &line);
     if (!is_silent_rank()) print_error(status);
     return status;
@@ -286,20 +262,38 @@ static Status run_on_ranks(const Command *command, int argc, char **argv) {
     if (status == STATUS_OK)
         status = comm_agree(comm, parse_line(command, &line, argc, argv, &wants_help));
     if (status == STATUS_OK) status = compare_ranks(comm, &line, wants_help);
-    if (status == STATUS_OK && wants_help && comm_is_root(comm)) print_help();
+    if (status == STATUS_OK && wants_help && comm_is_root(comm)) help_print_command(command);
     if (status == STATUS_OK && !wants_help) status = command->run(comm, &line);
     if (comm != NULL ? comm_is_root(comm) : !is_silent_rank()) print_error(status);
     comm_finish(comm);
     return status;
 }
 
+static int asks_for_help(int argc, char **argv, int index) {
+    return argc > index && (strcmp(argv[index], "--help") == 0 || strcmp(argv[index], "-h") == 0);
+}
+
+/* All commands of two words, of which `word` is the first; returns how many there are. */
+static int print_help_of_group(const char *word) {
+    size_t length = strlen(word);
+    int count = 0;
+    for (int i = 0; commands[i] != NULL; i++) {
+        const char *name = commands[i]->name;
+        if (strncmp(name, word, length) != 0 || name[length] != ' ') continue;
+        if (count++ > 0 && !is_silent_rank()) printf("\n");
+        if (!is_silent_rank()) help_print_command(commands[i]);
+    }
+    return count;
+}
+
 static Status run_command(int argc, char **argv) {
     const Command *command = find_command(argc, argv);
+    if (asks_for_help(argc, argv, 2) && print_help_of_group(argv[1]) > 0) return STATUS_OK;
     if (command != NULL)
         return command->needs_ranks ? run_on_ranks(command, argc, argv)
                                     : run_alone(command, argc, argv);
     char known[256] = "";
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; commands[i] != NULL; i++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", commands[i]->name);
     }
@@ -311,8 +305,8 @@ static Status run_command(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        if (!is_silent_rank()) print_help();
+    if (argc < 2 || asks_for_help(argc, argv, 1)) {
+        if (!is_silent_rank()) help_print(commands);
         return argc < 2 ? status_exit_code(STATUS_USAGE) : 0;
     }
     if (strcmp(argv[1], "--version") == 0) {

@@ -14,6 +14,22 @@ for word in lockstep compiler MPI HDF5 "instruction set"; do has "$word"; done
 expect 0 "$lockstep" --help
 has "Exit codes"
 
+# Each command explains itself: usage, and every option of its usage with a line, and no other.
+for command in train eval summary config convert "bench kernels" "bench step" "bench allreduce"; do
+    # shellcheck disable=SC2086
+    expect 0 "$lockstep" $command --help
+    has "lockstep $command "
+    has "Examples:"
+    sed -n '1p' "$folder/out" | grep -oE -- '--[a-z-]+' | sort >"$folder/a"
+    sed -nE 's/^  (--[a-z-]+) .*  *[a-z].*/\1/p' "$folder/out" | grep -v -- --help | sort >"$folder/b"
+    expect_same "$folder/a" "$folder/b"
+done
+expect 0 ranks 2 train --help
+[ "$(grep -c '^Options:$' "$folder/out")" = 1 ] || fail "not one rank printed the help"
+expect 0 "$lockstep" bench --help
+has "lockstep bench step "
+has "lockstep bench kernels "
+
 # The printed default job, with every key explained, is a job: the default one.
 expect 0 "$lockstep" config --print-default
 has "# "
