@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 Status file_open_to_read(int *descriptor, int64_t *size_bytes, const char *path) {
-    struct stat found;
+    struct stat found = {.st_mode = 0};
     *descriptor = status_fault_is_due() ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*descriptor < 0)
         return FAIL(errno == ENOENT || errno == ENOTDIR ? STATUS_MISSING : STATUS_IO,
@@ -19,7 +19,8 @@ Status file_open_to_read(int *descriptor, int64_t *size_bytes, const char *path)
     }
     file_close(*descriptor);
     *descriptor = -1;
-    return FAIL(STATUS_DATA, "%s: is not a regular file", path);
+    return FAIL(STATUS_DATA, "%s: is not a regular file%s", path,
+        S_ISDIR(found.st_mode) ? " but a folder" : "");
 }
 
 Status file_create(int *descriptor, const char *path) {

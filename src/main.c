@@ -1,5 +1,6 @@
 /* main.c - lockstep: the command line, and the only place that prints errors and exits. */
 #include "build_id.h"
+#include "io/suggest.h"
 #include "src/help.h"
 #include "src/memory.h"
 #include <ctype.h>
@@ -269,6 +270,19 @@ static Status run_on_ranks(const Command *command, int argc, char **argv) {
     return status;
 }
 
+static Status tell_unknown_command(const char *word) {
+    char known[256] = "";
+    Suggestion nearest = {.wrong = word};
+    for (int i = 0; commands[i] != NULL; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", commands[i]->name);
+        suggest_offer(&nearest, commands[i]->name);
+    }
+    if (nearest.word[0] != '\0')
+        return FAIL(STATUS_USAGE, "no command \"%s\"; did you mean \"%s\"?", word, nearest.word);
+    return FAIL(STATUS_USAGE, "no command \"%s\"; there are %s; see lockstep --help", word, known);
+}
+
 static int asks_for_help(int argc, char **argv, int index) {
     return argc > index && (strcmp(argv[index], "--help") == 0 || strcmp(argv[index], "-h") == 0);
 }
@@ -292,13 +306,7 @@ static Status run_command(int argc, char **argv) {
     if (command != NULL)
         return command->needs_ranks ? run_on_ranks(command, argc, argv)
                                     : run_alone(command, argc, argv);
-    char known[256] = "";
-    for (int i = 0; commands[i] != NULL; i++) {
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", commands[i]->name);
-    }
-    Status status =
-        FAIL(STATUS_USAGE, "no command \"%s\"; there are %s; see lockstep --help", argv[1], known);
+    Status status = tell_unknown_command(argv[1]);
     if (!is_silent_rank()) print_error(status);
     return status;
 }

@@ -58,6 +58,9 @@ quickly 64 ranks 2 train --threads none
 expect_text "--threads wants a number"
 quickly 64 ranks 2 eval
 quickly 64 "$lockstep" fly
+expect_text 'no command "fly"; there are train, eval,'
+quickly 64 "$lockstep" tarin
+expect_text 'no command "tarin"; did you mean "train"?'
 quickly 66 ranks 2 train "$folder/absent.yaml"
 quickly 66 ranks 2 eval "$folder/absent.h5"
 quickly 65 ranks 2 eval "$folder/job.yaml"
