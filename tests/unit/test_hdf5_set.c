@@ -255,6 +255,16 @@ START_TEST(names_of_the_classes_are_read_in_every_form_of_fixed_length) {
         ck_assert_str_eq(names.names[1], i < 2 ? "deer" : "ox");
         name_list_free(&names);
     }
+    for (long n = 1, seen = n; seen >= n; n++) {
+        status_arm_fault(n, 0);
+        Status status = dataset_read_classes(&job, &names);
+        seen = status_fault_points_seen();
+        status_arm_fault(0, 0);
+        name_list_free(&names);
+        ck_assert(
+            seen < n ? status == STATUS_OK : status == STATUS_IO || status == STATUS_NO_MEMORY);
+        ck_assert_uint_eq(memory_in_use(), 0);
+    }
     write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, (const char *[]){"cat", "deer"}, 2);
     ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
     ck_assert_uint_eq(names.count, 0);
