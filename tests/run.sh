@@ -59,7 +59,8 @@ run_tests build/asan -L 'unit|mpi|fuzz'
 whole=$(tests_for_sanitizers || true)
 if [ -n "$whole" ]; then run_tests build/asan -R "^whole\.($whole)\$"; fi
 
-build build/mpich release -DMPI_C_COMPILER=mpicc.mpich -DMPIEXEC_EXECUTABLE="$(type -P mpirun.mpich)"
+build build/mpich release -DLOCKSTEP_CORE="$root/build/liblockstep_core.a" \
+    -DMPI_C_COMPILER=mpicc.mpich -DMPIEXEC_EXECUTABLE="$(type -P mpirun.mpich)"
 run_tests build/mpich -L mpi
 compare_libraries
 say "All passed in $SECONDS s"
