@@ -63,16 +63,19 @@ typedef float HalfVectorInMemory
 #define REPEAT_HALF(v) v, v, v, v, v, v, v, v
 #define COUNT_UP 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 #define COUNT_UP_HALF 0, 1, 2, 3, 4, 5, 6, 7
+#define HALF_ITEMS(v, i) v[i], v[i + 1], v[i + 2], v[i + 3], v[i + 4], v[i + 5], v[i + 6], v[i + 7]
 #elif KERNEL_WIDTH == 8
 #define REPEAT(v) v, v, v, v, v, v, v, v
 #define REPEAT_HALF(v) v, v, v, v
 #define COUNT_UP 0, 1, 2, 3, 4, 5, 6, 7
 #define COUNT_UP_HALF 0, 1, 2, 3
+#define HALF_ITEMS(v, i) v[i], v[i + 1], v[i + 2], v[i + 3]
 #else
 #define REPEAT(v) v, v, v, v
 #define REPEAT_HALF(v) v, v
 #define COUNT_UP 0, 1, 2, 3
 #define COUNT_UP_HALF 0, 1
+#define HALF_ITEMS(v, i) v[i], v[i + 1]
 #endif
 
 #if KERNEL_WIDTH == 2
@@ -149,8 +152,10 @@ INLINE void store_half(float *p, HalfVector v) {
 #endif
 }
 
+/* GCC makes one instruction of an item after the other, and several of __builtin_convertvector. */
 INLINE DoubleVector load_doubles(const float *p) {
-    return __builtin_convertvector(load_half(p), DoubleVector);
+    HalfVector v = load_half(p);
+    return (DoubleVector){HALF_ITEMS(v, 0)};
 }
 
 /* v where the mask is set, else 0. */

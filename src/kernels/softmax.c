@@ -2,6 +2,7 @@
  * n columns do not know of each other. The largest x is taken out first; sums are taken in double,
  * channel by channel. A product is rounded before anything is added to it: among the branches of a
  * partial vector the compiler would fuse what it does not elsewhere, or the other way round. */
+#include "src/kernels/sums.h"
 #include "src/kernels/vector_math.h"
 
 /* log of v >= 1, v = 2^n m, m near 1: n ln(2) + 2 artanh((m - 1) / (m + 1)) by its Taylor series.
@@ -22,30 +23,6 @@ INLINE DoubleVector vector_log(DoubleVector v) {
     DoubleVector exponent = (DoubleVector)(n + (DoubleMask)magic) - magic;
     DoubleVector small = (DoubleVector)rounded((Vector)(sum * (s + s)));
     return exponent * broadcast_double(0x1.62e42fefa39efp-1) + small + (v - v);
-}
-
-/* Sums of a vector's lanes in double: the lower half, the upper half. */
-typedef struct Sums {
-    DoubleVector half[2];
-} Sums;
-
-INLINE Sums widened(Vector v) {
-    float item[WIDTH];
-    store(item, v);
-    return (Sums){{load_doubles(item), load_doubles(item + HALF)}};
-}
-
-INLINE Vector narrowed(Sums sums) {
-    float item[WIDTH];
-    for (int h = 0; h < 2; h++)
-        store_half(item + h * HALF, __builtin_convertvector(sums.half[h], HalfVector));
-    return load(item);
-}
-
-INLINE void add_to(Sums *sums, Vector v) {
-    Sums term = widened(v);
-    sums->half[0] += term.half[0];
-    sums->half[1] += term.half[1];
 }
 
 /* The next `count` columns: a vector's, or what is left. */

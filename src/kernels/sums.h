@@ -4,6 +4,27 @@
 
 #include "src/kernels/kernel.h"
 
+/* Sums of a vector's lanes in double: the lower half, the upper half. */
+typedef struct Sums {
+    DoubleVector half[2];
+} Sums;
+
+INLINE Sums widened(Vector v) {
+    return (Sums){{{HALF_ITEMS(v, 0)}, {HALF_ITEMS(v, HALF)}}};
+}
+
+INLINE Vector narrowed(Sums sums) {
+    HalfVector lower = __builtin_convertvector(sums.half[0], HalfVector);
+    HalfVector upper = __builtin_convertvector(sums.half[1], HalfVector);
+    return __builtin_shufflevector(lower, upper, COUNT_UP);
+}
+
+INLINE void add_to(Sums *sums, Vector v) {
+    Sums term = widened(v);
+    sums->half[0] += term.half[0];
+    sums->half[1] += term.half[1];
+}
+
 enum { CHAINS = 4 }; /* sums of a lane, each over every fourth row: no addition waits */
 
 INLINE DoubleVector sum_chains(const DoubleVector *sum) {
