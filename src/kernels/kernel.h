@@ -296,10 +296,6 @@ INLINE double sum_double_lanes(DoubleVector v) {
 /* ... those with a second function, `name`_narrow, for lanes fewer than the widest vector's floats:
  * 1, 2, 4 or 8. Both use the widest vectors: KERNEL_WIDEST comes from the build... */
 #define KERNEL_NARROW_LIST(ENTRY)                                                                  \
-    ENTRY(norm_moments)                                                                            \
-    ENTRY(norm_forward)                                                                            \
-    ENTRY(norm_sums)                                                                               \
-    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(dropout_draw)                                                                            \
     ENTRY(multiply_rows)
 
@@ -311,6 +307,13 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(row_sums)                                                                                \
     ENTRY(linear_forward_narrow)                                                                   \
     ENTRY(linear_input_gradient_narrow)                                                            \
+    ENTRY(norm_moments)                                                                            \
+    ENTRY(norm_merge)                                                                              \
+    ENTRY(norm_set_scale)                                                                          \
+    ENTRY(norm_forward)                                                                            \
+    ENTRY(norm_sums)                                                                               \
+    ENTRY(norm_set_slope)                                                                          \
+    ENTRY(norm_input_gradient)                                                                     \
     ENTRY(leaky_relu_forward)                                                                      \
     ENTRY(leaky_relu_backward)                                                                     \
     ENTRY(sigmoid_forward)                                                                         \

@@ -27,14 +27,14 @@ typedef struct KernelOutput {
 } KernelOutput;
 
 /* What batch norm needs to know of each channel, all float [channels]. A mean is stored as the sum
- * of two floats, so that data far from zero keeps its digits. */
+ * of two floats, so that data far from zero keeps its digits: z = (x - mean) * scale + shift, the
+ * rest of the mean being in the shift. */
 typedef struct KernelNorm {
-    const float *mean_high;
-    const float *mean_low;
-    const float *inverse_std;
-    const float *scale; /* inverse_std times the learned scale */
-    const float *shift;
-    int rectifies; /* a relu follows: z is what it gets, and dy is that of its output */
+    float *mean, *mean_low;
+    float *inverse_std;
+    float *scale, *shift;  /* of z: inverse_std times the learned scale, ... */
+    float *slope, *offset; /* of dx = dy * scale + (x - mean) * slope + offset */
+    int rectifies;         /* a relu follows: z is what it gets, and dy is that of its output */
 } KernelNorm;
 
 enum { KERNEL_TAPS_MAX = 1024 }; /* of a convolution */
@@ -161,15 +161,24 @@ typedef struct Kernels {
      * row_end): a bias's gradient. */
     void (*row_sums)(KernelInput x, float *sums, int floats, int count, int row_begin, int row_end);
 
-    /* ---- batch_norm.c: one microbatch x [channels][pixels][lanes], channels [begin, end) ---- */
+    /* ---- batch_norm.c, batch_norm_sums.c, batch_norm_channels.c: one microbatch
+     * x [channels][pixels][lanes], channels [begin, end) ---- */
 
-    /* mean [c] and m2 [c] = sum of (x - mean)², two passes, over pixels * valid values. valid >= 1.
-     */
+    /* mean [c] and m2 [c] = sum of (x - mean)², never negative, over pixels * valid values, in two
+     * passes. valid >= 1. Where |x - mean| passes 1e19, m2 is infinite. */
     void (*norm_moments)(const float *x, int pixels, int lanes, int valid, int begin, int end,
         double *mean, double *m2);
 
-    /* y = z = (x - mean) * scale [c] + shift [c] + addend, or z < 0 ? 0 : z where norm.rectifies.
-     * addend [channels][pixels][lanes] may be NULL: 0. y may be addend. */
+    /* Merge the moments `right` into `left`, each a count, mean [c], m2 [c]: `length` numbers. */
+    void (*norm_merge)(double *left, const double *right, int length);
+
+    /* The mean, inverse_std, scale and shift of all channels. weight and bias may both be NULL: 1
+     * and 0. */
+    void (*norm_set_scale)(KernelNorm norm, const double *mean, const double *variance_sum,
+        double count, double eps, const float *weight, const float *bias, int channels);
+
+    /* y = z + addend, or that < 0 ? 0 : that where norm.rectifies. addend
+     * [channels][pixels][lanes] may be NULL: 0. y may be addend. */
     void (*norm_forward)(const float *x, const float *addend, float *y, KernelNorm norm, int pixels,
         int lanes, int begin, int end);
 
@@ -178,11 +187,14 @@ typedef struct Kernels {
     void (*norm_sums)(const float *dy, const float *x, KernelNorm norm, int pixels, int lanes,
         int valid, int begin, int end, double *sum_dy, double *sum_dy_xhat);
 
-    /* dx = scale [c] * (dy - mean_dy [c] - xhat * mean_dy_xhat [c]); 0 in lanes that are not valid.
-     */
+    /* The slope and offset of all channels, which make of norm_input_gradient
+     * dx = scale [c] * (dy - sum_dy [c] / count - xhat * sum_dy_xhat [c] / count). */
+    void (*norm_set_slope)(KernelNorm norm, const double *sum_dy, const double *sum_dy_xhat,
+        double count, int channels);
+
+    /* dx; 0 in lanes that are not valid. */
     void (*norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
-        const float *mean_dy, const float *mean_dy_xhat, int pixels, int lanes, int valid,
-        int begin, int end);
+        int pixels, int lanes, int valid, int begin, int end);
 
     /* ---- conv.c, conv_gradient.c: one microbatch, as KernelConv says ----
      *

@@ -39,7 +39,7 @@ static const Option options[] = {{"eps", OPTION_FLOAT, offsetof(Options, eps), "
 
 /* Rows of the table of floats that every local microbatch has, each [channels]; those that share
  * statistics use the table of the first of them. */
-enum { MEAN_HIGH, MEAN_LOW, INVERSE_STD, SCALE, SHIFT, MEAN_DY, MEAN_DY_XHAT, TABLE_ROWS };
+enum { MEAN, MEAN_LOW, INVERSE_STD, SCALE, SHIFT, SLOPE, OFFSET, TABLE_ROWS };
 
 typedef struct State {
     int channels, pixels;
@@ -138,11 +138,13 @@ static float *table_row(const Call *call, int m, int row) {
 }
 
 static KernelNorm norm_of(const Call *call, int m) {
-    return (KernelNorm){.mean_high = table_row(call, m, MEAN_HIGH),
+    return (KernelNorm){.mean = table_row(call, m, MEAN),
         .mean_low = table_row(call, m, MEAN_LOW),
         .inverse_std = table_row(call, m, INVERSE_STD),
         .scale = table_row(call, m, SCALE),
         .shift = table_row(call, m, SHIFT),
+        .slope = table_row(call, m, SLOPE),
+        .offset = table_row(call, m, OFFSET),
         .rectifies = call->rectifies};
 }
 
@@ -164,37 +166,15 @@ static void take_moments(void *context, int index, int thread) {
         record + 1 + call->state->channels);
 }
 
-static void merge_moments(double *left, const double *right, int length) {
-    int channels = (length - 1) / 2;
-    double count = left[0] + right[0];
-    if (right[0] == 0) return;
-    double share = right[0] / count, weight = left[0] * share;
-    for (int c = 0; c < channels; c++) {
-        double delta = right[1 + c] - left[1 + c];
-        left[1 + c] += delta * share;
-        left[1 + channels + c] += right[1 + channels + c] + delta * delta * weight;
-    }
-    left[0] = count;
-}
-
-/* Fill microbatch m's table from mean and variance of each channel. */
-static void set_statistics(
-    const Call *call, int m, const double *mean, const double *variance_sum, double count) {
-    const Options *chosen = call->self->options;
+/* Fill microbatch m's table from the moments of each channel. */
+static void set_statistics(const Call *call, int m, const double *moments) {
     const State *state = call->state;
-    const float *weight = state->weight < 0 ? NULL : call->self->tensors[state->weight].data;
-    const float *bias = state->bias < 0 ? NULL : call->self->tensors[state->bias].data;
-    float *high = table_row(call, m, MEAN_HIGH), *low = table_row(call, m, MEAN_LOW);
-    float *inverse_std = table_row(call, m, INVERSE_STD), *scale = table_row(call, m, SCALE);
-    float *shift = table_row(call, m, SHIFT);
-    for (int c = 0; c < state->channels; c++) {
-        double inverse = 1.0 / sqrt(variance_sum[c] / count + chosen->eps);
-        high[c] = (float)mean[c];
-        low[c] = (float)(mean[c] - (double)high[c]);
-        inverse_std[c] = (float)inverse;
-        scale[c] = (float)(inverse * (weight != NULL ? weight[c] : 1.0));
-        shift[c] = bias != NULL ? bias[c] : 0.0f;
-    }
+    const LayerTensor *tensors = call->self->tensors;
+    const float *weight = state->weight < 0 ? NULL : tensors[state->weight].data;
+    const float *bias = state->bias < 0 ? NULL : tensors[state->bias].data;
+    call->pass->kernels->norm_set_scale(norm_of(call, m), moments + 1,
+        moments + 1 + state->channels, moments[0], ((const Options *)call->self->options)->eps,
+        weight, bias, state->channels);
 }
 
 static void update_running_statistics(Layer *self, const State *state, const double *total) {
@@ -224,14 +204,13 @@ static void use_batch_statistics(Layer *self, Call *call) {
     const State *state = self->state;
     const Pass *pass = call->pass;
     double *total = record_of(call, state->total, 0);
-    int channels = state->channels, count = pass->batch->local_count;
+    int count = pass->batch->local_count;
     run(call, take_moments);
-    layer_combine(pass, (int)call->group, record_length(state), merge_moments,
+    layer_combine(pass, (int)call->group, record_length(state), pass->kernels->norm_merge,
         record_of(call, state->records, 0), record_of(call, state->grouped, 0), total);
     for (int m = 0; m < count; m++) {
         if (first_of_group(call, m) < m) continue;
-        const double *grouped = record_of(call, state->grouped, m);
-        set_statistics(call, m, grouped + 1, grouped + 1 + channels, grouped[0]);
+        set_statistics(call, m, record_of(call, state->grouped, m));
     }
     if (pass->is_training) update_running_statistics(self, state, total);
 }
@@ -239,12 +218,12 @@ static void use_batch_statistics(Layer *self, Call *call) {
 static void use_running_statistics(Layer *self, Call *call) {
     const State *state = self->state;
     double *total = record_of(call, state->total, 0);
+    total[0] = 1;
     for (int c = 0; c < state->channels; c++) {
         total[1 + c] = self->tensors[state->running_mean].data[c];
         total[1 + state->channels + c] = self->tensors[state->running_var].data[c];
     }
-    if (call->pass->batch->local_count > 0)
-        set_statistics(call, 0, total + 1, total + 1 + state->channels, 1);
+    if (call->pass->batch->local_count > 0) set_statistics(call, 0, total);
 }
 
 static void normalize(void *context, int index, int thread) {
@@ -295,9 +274,8 @@ static void input_gradient(void *context, int index, int thread) {
     Item item = item_of(call, index);
     call->pass->kernels->norm_input_gradient(layer_input(call->dy, item.m).data,
         layer_input(call->x, item.m).data, layer_output(call->y, item.m).data,
-        norm_of(call, item.m), table_row(call, item.m, MEAN_DY),
-        table_row(call, item.m, MEAN_DY_XHAT), call->state->pixels, call->pass->batch->lanes,
-        item.valid, item.begin, item.end);
+        norm_of(call, item.m), call->state->pixels, call->pass->batch->lanes, item.valid,
+        item.begin, item.end);
 }
 
 static void backward(
@@ -321,12 +299,8 @@ static void backward(
     for (int m = 0; m < pass->batch->local_count; m++) {
         if (first_of_group(&call, m) < m) continue;
         const double *sums = record_of(&call, state->grouped, m);
-        float *mean_dy = table_row(&call, m, MEAN_DY);
-        float *mean_dy_xhat = table_row(&call, m, MEAN_DY_XHAT);
-        for (int c = 0; c < channels; c++) {
-            mean_dy[c] = (float)(sums[c] / sums[2 * channels]);
-            mean_dy_xhat[c] = (float)(sums[channels + c] / sums[2 * channels]);
-        }
+        pass->kernels->norm_set_slope(
+            norm_of(&call, m), sums, sums + channels, sums[2 * channels], channels);
     }
     run(&call, input_gradient);
 }
