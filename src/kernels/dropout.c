@@ -5,6 +5,10 @@
 typedef uint32_t Words __attribute__((vector_size(KERNEL_WIDTH * 4)));
 typedef uint64_t WidePairs __attribute__((vector_size(KERNEL_WIDTH * 4)));
 
+INLINE Words repeated(uint32_t word) {
+    return (Words){0} + word;
+}
+
 INLINE Words load_words(const uint32_t *p) {
     return (Words) * (const VectorIntInMemory *)p;
 }
@@ -16,50 +20,84 @@ INLINE Words load_repeated_words(const uint32_t *p, int lanes) {
     return load_words(item);
 }
 
-/* The upper and lower words of factor * v. */
-INLINE void multiply(uint32_t factor, Words v, Words *high, Words *low) {
+/* factor * the lower word of each pair. GCC multiplies whole pairs, for want of a sign that their
+ * upper words do not count, and that takes three multiplications: the one that suffices is named.
+ */
+INLINE WidePairs product(WidePairs pairs, uint32_t factor) {
+    WidePairs factors = (WidePairs)repeated(factor);
+#if defined(__AVX__)
+    __asm__("vpmuludq %2, %1, %0" : "=v"(pairs) : "v"(pairs), "v"(factors));
+    return pairs;
+#elif defined(__SSE2__)
+    __asm__("pmuludq %1, %0" : "+x"(pairs) : "x"(factors));
+    return pairs;
+#else
     WidePairs lower_word = (WidePairs){REPEAT_HALF(0xffffffffu)};
-    WidePairs factors = (WidePairs){REPEAT_HALF(factor)};
-    WidePairs even = ((WidePairs)v & lower_word) * factors, odd = ((WidePairs)v >> 32) * factors;
-    *high = (Words)((even >> 32) | (odd & ~lower_word));
-    *low = (Words)((even & lower_word) | (odd << 32));
+    return (pairs & lower_word) * (factors & lower_word);
+#endif
 }
 
-INLINE void philox(const uint32_t key_in[2], Words counter[4]) {
-    uint32_t key[2] = {key_in[0], key_in[1]};
+enum { ROUNDS = 10 };
+
+/* What all draws of a call share. */
+typedef struct Draws {
+    WidePairs key[ROUNDS][2]; /* of each round, in every word */
+    Words step, threshold;
+    Vector keep;
+} Draws;
+
+INLINE Draws draws_of(const KernelDropout *dropout) {
+    Draws draws = {.step = repeated(dropout->step),
+        .threshold = repeated(dropout->threshold),
+        .keep = broadcast(dropout->keep)};
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        draws.key[round][0] = (WidePairs)repeated(dropout->key[0] + round * 0x9E3779B9u);
+        draws.key[round][1] = (WidePairs)repeated(dropout->key[1] + round * 0xBB67AE85u);
+    }
+    return draws;
+}
+
+/* Replaces the lower words of the counter; the upper ones are anything before and after. */
+INLINE void philox(const Draws *draws, WidePairs counter[4]) {
     UNROLL
-    for (int round = 0; round < 10; round++) {
-        Words high0, low0, high2, low2;
-        multiply(0xD2511F53u, counter[0], &high0, &low0);
-        multiply(0xCD9E8D57u, counter[2], &high2, &low2);
-        counter[0] = high2 ^ counter[1] ^ key[0];
-        counter[2] = high0 ^ counter[3] ^ key[1];
-        counter[1] = low2;
-        counter[3] = low0;
-        key[0] += 0x9E3779B9u;
-        key[1] += 0xBB67AE85u;
+    for (int round = 0; round < ROUNDS; round++) {
+        WidePairs product0 = product(counter[0], 0xD2511F53u);
+        WidePairs product2 = product(counter[2], 0xCD9E8D57u);
+        counter[0] = (product2 >> 32) ^ counter[1] ^ draws->key[round][0];
+        counter[2] = (product0 >> 32) ^ counter[3] ^ draws->key[round][1];
+        counter[1] = product2;
+        counter[3] = product0;
     }
 }
 
 /* The factors of rows 4 * quad + k, word k of Philox, for the lanes at `lane`: 0 or `keep`. `quad`
- * is that of each item. */
-INLINE void draw(
-    const KernelDropout *dropout, Words quad, Words low, Words high, Vector factor[4]) {
-    Words counter[4] = {quad, low, high, (Words){0} + dropout->step};
-    philox(dropout->key, counter);
+ * is that of each item. Items of even number and of odd number are drawn apart, as lower words. */
+INLINE void draw(const Draws *draws, Words quad, Words low, Words high, Vector factor[4]) {
+    WidePairs lower_word = (WidePairs){REPEAT_HALF(0xffffffffu)};
+    Words counter[4] = {quad, low, high, draws->step};
+    WidePairs even[4], odd[4];
     UNROLL
     for (int k = 0; k < 4; k++) {
-        VectorInt is_kept = (VectorInt)(counter[k] >= dropout->threshold);
-        factor[k] = masked(broadcast(dropout->keep), is_kept);
+        even[k] = (WidePairs)counter[k];
+        odd[k] = (WidePairs)counter[k] >> 32;
+    }
+    philox(draws, even);
+    philox(draws, odd);
+    UNROLL
+    for (int k = 0; k < 4; k++) {
+        Words word = (Words)((even[k] & lower_word) | (odd[k] << 32));
+        factor[k] = masked(draws->keep, (VectorInt)(word >= draws->threshold));
     }
 }
 
 void KERNEL(dropout_draw)(const KernelDropout *dropout, int rows, int lanes, float *factors) {
-    for (int quad = 0; 4 * quad < rows; quad++) {
-        for (int lane = 0; lane < lanes; lane += WIDTH) {
+    Draws draws = draws_of(dropout);
+    for (int lane = 0; lane < lanes; lane += WIDTH) {
+        Words low = load_words(dropout->sample_low + lane);
+        Words high = load_words(dropout->sample_high + lane);
+        for (int quad = 0; 4 * quad < rows; quad++) {
             Vector factor[4];
-            draw(dropout, (Words){0} + (uint32_t)quad, load_words(dropout->sample_low + lane),
-                load_words(dropout->sample_high + lane), factor);
+            draw(&draws, repeated((uint32_t)quad), low, high, factor);
             UNROLL
             for (int k = 0; k < 4; k++) {
                 int row = 4 * quad + k;
@@ -75,10 +113,11 @@ INLINE void draw_narrow(const int lanes, const KernelDropout *dropout, int rows,
     Words low = load_repeated_words(dropout->sample_low, lanes);
     Words high = load_repeated_words(dropout->sample_high, lanes);
     Words quad = (Words)piece_numbers(lanes);
+    Draws draws = draws_of(dropout);
     size_t n = (size_t)rows * lanes;
     for (size_t i = 0; i < n; i += 4 * WIDTH, quad += WIDTH / lanes) {
         Vector by_word[4], by_row[4];
-        draw(dropout, quad, low, high, by_word);
+        draw(&draws, quad, low, high, by_word);
         UNROLL
         for (int half = 0; half < 2; half++) {
             Vector even = zipped(lanes, by_word[0], by_word[2], half);
