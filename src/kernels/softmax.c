@@ -65,9 +65,10 @@ INLINE void forward(
         store_some(y + c * n, power, count);
         add_to(&sums, power);
     }
-    Vector sum = narrowed(sums);
+    for (int h = 0; h < 2; h++) sums.half[h] = 1 / sums.half[h];
+    Vector inverse = narrowed(sums);
     for (int c = 0; c < channels; c++)
-        store_some(y + c * n, load_some(y + c * n, count) / sum, count);
+        store_some(y + c * n, load_some(y + c * n, count) * inverse, count);
 }
 
 void KERNEL(softmax_forward)(const float *x, float *y, int channels, size_t n) {

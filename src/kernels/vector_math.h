@@ -1,4 +1,4 @@
-/* vector_math.h - exp, tanh and erf of whole vectors, for kernel files.
+/* vector_math.h - exp, tanh and the normal distribution of whole vectors, for kernel files.
  *
  * Every sum below has one product, so a compiler that fuses it has no choice: a number gets the
  * same result in every lane, at every place and in every table of an instruction set. NaN gives
@@ -24,10 +24,13 @@ INLINE Vector with_sign_of(Vector magnitude, Vector sign) {
     return (Vector)((VectorInt)magnitude | bit);
 }
 
-/* v where it is within [low, high] or NaN, else the nearer bound. */
-INLINE Vector clamp(Vector v, float low, float high) {
-    v = choose(v < broadcast(low), broadcast(low), v);
+/* v, but not more than `high`, or not less than `low`; NaN stays. */
+INLINE Vector at_most(Vector v, float high) {
     return choose(v > broadcast(high), broadcast(high), v);
+}
+
+INLINE Vector at_least(Vector v, float low) {
+    return choose(v < broadcast(low), broadcast(low), v);
 }
 
 /* c[0] + v c[1] + v² c[2] + ..., by Horner's rule. */
@@ -38,26 +41,36 @@ INLINE Vector polynomial(Vector v, const float *c, int terms) {
     return sum;
 }
 
-/* 2^n for n from -126 to 127. */
-INLINE Vector power_of_two(VectorInt n) {
-    return (Vector)((n + 127) << 23);
+/* What is added to a small number so that its last bits are n + 127, n the nearest whole number:
+ * shifted to their place they are the exponent of 2^n. */
+static const float to_exponent = 0x1.8p23f + 127;
+
+INLINE Vector power_of_two(Vector shifted) {
+    return (Vector)((VectorInt)shifted << 23);
 }
 
-/* e^x = 2^n e^r, |r| <= ln(2) / 2, by Taylor's sum to r^7 / 7! (relative error 5e-9). Within 1.5
- * units in the last place, subnormal results too; 0 below -104, infinite above 88.73. */
-INLINE Vector vector_exp(Vector x) {
+/* e^x * 2^offset = 2^(n + offset) e^r, |r| <= ln(2) / 2, by Taylor's sum to r^7 / 7! (relative
+ * error 5e-9). Within 1.5 units in the last place. n + offset from -126 to 127, or 128: infinite.
+ */
+INLINE Vector scaled_exp(Vector x, const int offset) {
     static const float taylor[] = {
         1, 1, 1 / 2.0f, 1 / 6.0f, 1 / 24.0f, 1 / 120.0f, 1 / 720.0f, 1 / 5040.0f};
-    Vector whole = broadcast(0x1.8p23f); /* added: the last bits are those of the nearest whole */
-    x = clamp(x, -104.0f, 89.0f);
+    Vector whole = broadcast(to_exponent + (float)offset);
     Vector shifted = x * broadcast(0x1.715476p0f) + whole; /* 1 / ln(2) */
-    VectorInt n = (VectorInt)shifted - (VectorInt)whole;
     Vector count = shifted - whole;
     Vector r = x - count * broadcast(0x1.62e4p-1f); /* ln(2) to 15 bits: the product is exact */
     r = r - count * broadcast(0x1.7f7d1cp-20f);     /* the rest of it */
-    Vector sum = polynomial(r, taylor, 8);
-    VectorInt half = n >> 1;
-    return sum * power_of_two(half) * power_of_two(n - half);
+    return polynomial(r, taylor, 8) * power_of_two(shifted);
+}
+
+/* e^x for x <= 40, subnormal results too; 0 below -104. */
+INLINE Vector vector_exp(Vector x) {
+    return scaled_exp(at_least(x, -104.0f), 64) * broadcast(0x1p-64f);
+}
+
+/* e^x for what is added to 1: not less than 1.6e-38; infinite above 88.37. */
+INLINE Vector vector_exp_to_add(Vector x) {
+    return scaled_exp(at_least(at_most(x, 89.0f), -87.0f), 0);
 }
 
 /* Below 0.625 an odd polynomial, above 1 - 2 / (e^2x + 1). Within 2 units in the last place. */
@@ -67,29 +80,36 @@ INLINE Vector vector_tanh(Vector x) {
     Vector size = absolute(x), square = x * x, one = broadcast(1.0f);
     Vector small = polynomial(square, odd, 5) * square;
     small = small * x + x;
-    Vector large = one - broadcast(2.0f) / (vector_exp(size + size) + one);
+    Vector large = one - broadcast(2.0f) / (vector_exp_to_add(size + size) + one);
     return choose(size < broadcast(0.625f), small, with_sign_of(large, x));
 }
 
-/* Below 1 an odd polynomial, above 1 - e^p(|x|), p = log(1 - erf). Within 2.5 units in the
- * last place. */
-INLINE Vector vector_erf(Vector x) {
-    static const float odd[] = {1.128379166f, -0.3761262667f, 0.1128359472f, -0.02685421201f,
-        0.005189087423f, -0.0008016864287f, 7.875875063e-5f};
-    static const float log_rest[] = {0.0003201380497f, -1.130233435f, -0.6318260516f,
-        -0.1100800829f, 0.02642113601f, -0.004759596293f, 0.0005968056257f, -4.605804269e-5f,
-        1.637151415e-6f};
-    Vector size = absolute(x), square = x * x;
-    Vector small = polynomial(square, odd, 7) * x;
-    Vector rest = vector_exp(polynomial(clamp(size, 0.0f, 4.0f), log_rest, 9));
-    Vector large = with_sign_of(broadcast(1.0f) - rest, x);
-    return choose(size < broadcast(1.0f), small, large);
-}
-
-/* 1 / (1 + e^-x). Within 3 units in the last place; 0 below -88.73. */
+/* 1 / (1 + e^-x). Within 3 units in the last place; 0 below -88.37. */
 INLINE Vector vector_sigmoid(Vector x) {
     Vector one = broadcast(1.0f);
-    return one / (one + vector_exp(-x));
+    return one / (one + vector_exp_to_add(-x));
+}
+
+/* The standard normal distribution at size >= 0: e^(-size^2 / 2), and P(X > size) over that, a
+ * rational function (relative error 6e-9 to 14). Beyond 15 both are those of 15: 0 and 0.027. */
+typedef struct NormalTail {
+    Vector size, power, ratio;
+} NormalTail;
+
+INLINE NormalTail normal_tail(Vector size) {
+    static const float over[] = {0.5f, 0.43725127f, 0.182462037f, 0.0403726064f, 0.00407761196f};
+    static const float under[] = {
+        1, 1.67238748f, 1.19929171f, 0.467429638f, 0.101205923f, 0.0102209281f};
+    static const float taylor[] = {1, 0.693147182f, 0.240226507f, 0.0555041097f, 0.00961812865f,
+        0.00133335579f, 0.000154035297f, 1.52527336e-05f}; /* ln(2)^k / k! */
+    Vector whole = broadcast(to_exponent + 64);
+    size = at_most(size, 15.0f);
+    Vector exponent = rounded(size * size * broadcast(-0x1.715476p-1f)); /* 1 / (2 ln(2)) */
+    Vector shifted = exponent + whole;
+    Vector power = polynomial(exponent - (shifted - whole), taylor, 8) * power_of_two(shifted);
+    return (NormalTail){.size = size,
+        .power = power * broadcast(0x1p-64f),
+        .ratio = polynomial(size, over, 5) / polynomial(size, under, 6)};
 }
 
 #endif
