@@ -60,21 +60,37 @@ INLINE void tiles_backward(
     set_zero(dx + 2 * pool->out_height * row, (size_t)(pool->height - 2 * pool->out_height) * row);
 }
 
-/* The largest value of the window at (oh, ow), at `lane`, and where it is: its pixel's number. */
+/* A window's pixels. */
+typedef struct Window {
+    KernelWindow rows;
+    int column, step, columns; /* the first column, from one to the next, and how many */
+} Window;
+
+INLINE Window window_at(const KernelPool *pool, int oh, int ow) {
+    KernelWindow columns = pool->columns[ow];
+    int step = pool->step_w;
+    return (Window){.rows = pool->rows[oh],
+        .column = columns.begin,
+        .step = step,
+        .columns = (columns.end - columns.begin + step - 1) / step};
+}
+
+/* Call function(columns, ...) with the number of columns a constant where it is small: its loops
+ * over them have no branches then. */
+#define WITH_COLUMNS(window, function, ...)                                                        \
+    ((window).columns == 3      ? function(3, __VA_ARGS__)                                         \
+        : (window).columns == 2 ? function(2, __VA_ARGS__)                                         \
+                                : function((window).columns, __VA_ARGS__))
+
+/* The largest value of a window, at `lane`. */
 INLINE Vector window_best(
-    const float *x, const KernelPool *pool, int oh, int ow, int lane, VectorInt *where) {
-    KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
-    int start = rows.begin * pool->width + columns.begin;
-    Vector best = load(x + (size_t)start * pool->lanes + lane);
-    *where = (VectorInt){0} + start;
-    for (int h = rows.begin; h < rows.end; h += pool->step_h) {
-        for (int w = columns.begin; w < columns.end; w += pool->step_w) {
-            int pixel = h * pool->width + w;
-            Vector v = load(x + (size_t)pixel * pool->lanes + lane);
-            VectorInt wins = is_better(v, best);
-            best = choose(wins, v, best);
-            *where = (wins & pixel) | (~wins & *where);
-        }
+    const int columns, const Window *window, const KernelPool *pool, const float *x, int lane) {
+    size_t step = (size_t)window->step * pool->lanes, row = (size_t)pool->width * pool->lanes;
+    const float *from = x + window->rows.begin * row + (size_t)window->column * pool->lanes + lane;
+    Vector best = load(from);
+    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
+        for (int k = 0; k < columns; k++) best = better_of(load(from + k * step), best);
+        from += pool->step_h * row;
     }
     return best;
 }
@@ -82,33 +98,53 @@ INLINE Vector window_best(
 INLINE void windows_forward(const float *x, float *y, const KernelPool *pool, int relu) {
     for (int oh = 0; oh < pool->out_height; oh++) {
         for (int ow = 0; ow < pool->out_width; ow++, y += pool->lanes) {
+            Window window = window_at(pool, oh, ow);
             for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
-                VectorInt where;
-                Vector best = window_best(x, pool, oh, ow, lane, &where);
+                Vector best = WITH_COLUMNS(window, window_best, &window, pool, x, lane);
                 store(y + lane, relu ? rectified(best) : best);
             }
         }
     }
 }
 
-/* Add dy at each window's largest pixel. */
+/* Add dy at a window's largest pixel, counted in scan order. */
+INLINE void window_backward(const int columns, const Window *window, const KernelPool *pool,
+    const float *x, VectorInt gradient, float *dx, int lane, int relu) {
+    size_t step = (size_t)window->step * pool->lanes, row = (size_t)pool->width * pool->lanes;
+    size_t start = window->rows.begin * row + (size_t)window->column * pool->lanes + lane,
+           at = start;
+    Vector best = load(x + start);
+    VectorInt where = {0};
+    int pixel = 0;
+    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
+        for (int k = 0; k < columns; k++, pixel++) {
+            Vector v = load(x + at + k * step);
+            VectorInt wins = is_better(v, best);
+            best = choose(wins, v, best);
+            where = (wins & pixel) | (~wins & where);
+        }
+        at += pool->step_h * row;
+    }
+    if (relu) gradient &= best > broadcast(0.0f);
+    at = start, pixel = 0;
+    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
+        for (int k = 0; k < columns; k++, pixel++) {
+            float *to = dx + at + k * step;
+            store(to, load(to) + (Vector)(gradient & (where == pixel)));
+        }
+        at += pool->step_h * row;
+    }
+}
+
 INLINE void windows_backward(
     const float *x, const float *dy, float *dx, const KernelPool *pool, int relu) {
     set_zero(dx, input_floats(pool));
     for (int oh = 0; oh < pool->out_height; oh++) {
         for (int ow = 0; ow < pool->out_width; ow++, dy += pool->lanes) {
-            KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            Window window = window_at(pool, oh, ow);
             for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
-                VectorInt where, gradient = (VectorInt)load(dy + lane);
-                Vector best = window_best(x, pool, oh, ow, lane, &where);
-                if (relu) gradient &= best > broadcast(0.0f);
-                for (int h = rows.begin; h < rows.end; h += pool->step_h) {
-                    for (int w = columns.begin; w < columns.end; w += pool->step_w) {
-                        int pixel = h * pool->width + w;
-                        float *to = dx + (size_t)pixel * pool->lanes + lane;
-                        store(to, load(to) + (Vector)(gradient & (where == pixel)));
-                    }
-                }
+                VectorInt gradient = (VectorInt)load(dy + lane);
+                WITH_COLUMNS(window, window_backward, &window, pool, x, gradient, dx, lane, relu);
             }
         }
     }

@@ -17,6 +17,11 @@ INLINE VectorInt is_better(Vector v, Vector best) {
     return (v > best) | (v != v);
 }
 
+/* The one that stays of the two, as a larger value and a test for NaN: AVX2 has the former. */
+INLINE Vector better_of(Vector v, Vector best) {
+    return choose(v != v, v, choose(v > best, v, best));
+}
+
 /* Pixels of tiles: upper left, upper right, lower left, lower right. */
 typedef struct Tile {
     Vector v[4];
@@ -26,7 +31,7 @@ typedef struct Tile {
 INLINE Vector tile_best(Tile tile, int relu) {
     Vector best = tile.v[0];
     UNROLL
-    for (int k = 1; k < 4; k++) best = choose(is_better(tile.v[k], best), tile.v[k], best);
+    for (int k = 1; k < 4; k++) best = better_of(tile.v[k], best);
     return relu ? rectified(best) : best;
 }
 
