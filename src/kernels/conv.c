@@ -164,29 +164,29 @@ INLINE int next_change(KernelRange range, int at, int end) {
     return change > at && change < end ? change : end;
 }
 
-/* The taps that meet x in a row of results, and up to which row, at most `end`, they are the same.
- */
-static int find_row_taps(const KernelConv *conv, Region *region, int *taps) {
-    int count = 0, row = region->row_begin;
-    for (int t = 0; t < conv->tap_count; t++) {
-        KernelRange rows = conv->taps[t].rows;
-        region->row_end = next_change(rows, row, region->row_end);
-        taps[count] = t;
-        count += (row >= rows.begin) & (row < rows.end);
+/* The rows (or columns) of the window, `count` taps `step` apart, that meet x in result row (or
+ * column) `at`; and up to which one, at most *end, they are the same. */
+INLINE int find_meeting(
+    const KernelTap *taps, int count, int step, const int in_rows, int at, int *end, int *found) {
+    int found_count = 0;
+    for (int i = 0; i < count; i++, taps += step) {
+        KernelRange range = in_rows ? taps->rows : taps->columns;
+        *end = next_change(range, at, *end);
+        found[found_count] = i;
+        found_count += (at >= range.begin) & (at < range.end);
     }
-    return count;
+    return found_count;
 }
 
-/* Those of them that meet x in a column too, and up to which column these are the same. */
-static int find_met(
-    const KernelConv *conv, Region *region, const int *row_taps, int row_tap_count, Met *met) {
-    int count = 0, column = region->column_begin;
-    for (int i = 0; i < row_tap_count; i++) {
-        const KernelTap *tap = &conv->taps[row_taps[i]];
-        region->column_end = next_change(tap->columns, column, region->column_end);
-        met[count] = (Met){tap->offset, row_taps[i]};
-        count += (column >= tap->columns.begin) & (column < tap->columns.end);
-    }
+/* The taps of some of the window's rows and columns. */
+static int list_met(const KernelConv *conv, const int *rows, int row_count, const int *columns,
+    int column_count, Met *met) {
+    int count = 0;
+    for (int r = 0; r < row_count; r++)
+        for (int c = 0; c < column_count; c++) {
+            int tap = rows[r] * conv->tap_columns + columns[c];
+            met[count++] = (Met){conv->taps[tap].offset, tap};
+        }
     return count;
 }
 
@@ -260,21 +260,26 @@ static void run_region(Tile *tile, const Walk *walk, const float *packed, const 
 
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
     float *y, int lanes, int row_begin, int row_end) {
-    int row_taps[KERNEL_TAPS_MAX + 1];
-    Met met[KERNEL_TAPS_MAX + 1];
+    int rows[KERNEL_TAPS_MAX + 1], columns[KERNEL_TAPS_MAX + 1]; /* of the window */
+    Met met[KERNEL_TAPS_MAX];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
     int fit = WIDTH / lanes, rest = fit == 0 ? 0 : conv->columns % fit;
     Walk walk = {
         .conv = conv, .x = x, .y = y, .lanes = lanes, .fit = fit, .first = rest > 0 ? rest : fit};
     Region *region = &walk.region;
+    int window_columns = conv->tap_columns;
+    int window_rows = window_columns > 0 ? conv->tap_count / window_columns : 0;
     for (int row = row_begin; row < row_end; row = region->row_end) {
         walk.row = region->row_begin = row;
         region->row_end = row_end;
-        int row_tap_count = find_row_taps(conv, region, row_taps);
+        int row_count =
+            find_meeting(conv->taps, window_rows, window_columns, 1, row, &region->row_end, rows);
         for (int column = 0; column < conv->columns; column = region->column_end) {
             walk.column = region->column_begin = column;
             region->column_end = conv->columns;
-            tile.met_count = find_met(conv, region, row_taps, row_tap_count, met);
+            int column_count = find_meeting(
+                conv->taps, window_columns, 1, 0, column, &region->column_end, columns);
+            tile.met_count = list_met(conv, rows, row_count, columns, column_count, met);
             run_region(&tile, &walk, packed, bias);
         }
     }

@@ -68,11 +68,11 @@ typedef struct KernelTap {
  * conv2d.c). */
 typedef struct KernelConv {
     int in, out;
-    int height, width;         /* of x */
-    int rows, columns;         /* of the grid of results */
-    int row_step, column_step; /* rows and columns of x from one result to the next */
-    int tap_count;
-    const KernelTap *taps;
+    int height, width;          /* of x */
+    int rows, columns;          /* of the grid of results */
+    int row_step, column_step;  /* rows and columns of x from one result to the next */
+    int tap_count, tap_columns; /* of the window, and of each of its rows: `columns` of */
+    const KernelTap *taps;      /* its rows one after the other */
     size_t weight_out, weight_in;
     size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
 } KernelConv;

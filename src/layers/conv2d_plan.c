@@ -220,6 +220,7 @@ static void plan_forward(Conv2dPlan *plan, const Conv2dSizes *sizes, const Kerne
         .row_step = sizes->stride[HEIGHT],
         .column_step = sizes->stride[WIDTH],
         .tap_count = conv2d_taps(sizes),
+        .tap_columns = sizes->kernel[WIDTH],
         .weight_out = conv2d_weights_of_output(sizes),
         .weight_in = (size_t)conv2d_taps(sizes),
         .y_channel = row * (size_t)sizes->y_size[HEIGHT],
@@ -253,13 +254,18 @@ static int meets_phase(const Conv2dSizes *sizes, int d, int k, int phase, int *d
 
 static void add_phase_taps(
     Conv2dPlan *plan, const Conv2dSizes *sizes, int phase_row, int phase_column) {
-    for (int kh = sizes->kernel[HEIGHT] - 1; kh >= 0; kh--)
+    KernelConv *conv = &plan->conv;
+    for (int kh = sizes->kernel[HEIGHT] - 1; kh >= 0; kh--) {
+        KernelTap tap = {.weight = 0};
+        if (!meets_phase(sizes, HEIGHT, kh, phase_row, &tap.row)) continue;
+        conv->tap_columns = 0;
         for (int kw = sizes->kernel[WIDTH] - 1; kw >= 0; kw--) {
-            KernelTap tap = {.weight = (size_t)(kh * sizes->kernel[WIDTH] + kw)};
-            if (meets_phase(sizes, HEIGHT, kh, phase_row, &tap.row) &&
-                meets_phase(sizes, WIDTH, kw, phase_column, &tap.column))
-                plan->taps[plan->conv.tap_count++] = tap;
+            if (!meets_phase(sizes, WIDTH, kw, phase_column, &tap.column)) continue;
+            tap.weight = (size_t)(kh * sizes->kernel[WIDTH] + kw);
+            plan->taps[conv->tap_count++] = tap;
+            conv->tap_columns++;
         }
+    }
 }
 
 void conv2d_plan_input_gradient(Conv2dPlan *plan, const Conv2dSizes *sizes, const Kernels *kernels,
