@@ -37,6 +37,8 @@ static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
     if (phases == 1) { /* what lies between two rows serves both */
         tail = left = larger(left, right);
         right = 0;
+    } else {
+        left = (left + phases - 1) / phases * phases;
     }
     int phase_width = (conv->width + left + right + phases - 1) / phases;
     conv->height += top + bottom;
@@ -62,7 +64,7 @@ size_t conv2d_halo_floats_max(const Conv2dSizes *sizes, int lanes) {
     size_t dy = (size_t)(sizes->out / sizes->groups) * (size_t)lanes;
     for (int d = 0; d < SIDES; d++) {
         int window = sizes->dilation[d] * (sizes->kernel[d] - 1) + 1;
-        x *= (size_t)(sizes->x_size[d] + 2 * sizes->padding[d] + sizes->stride[d] - 1);
+        x *= (size_t)(sizes->x_size[d] + 2 * (sizes->padding[d] + sizes->stride[d] - 1));
         dy *= (size_t)(sizes->y_size[d] + 2 * window + 2 * sizes->padding[d]);
     }
     return x > dy ? x : dy;
@@ -87,41 +89,28 @@ static void copy_pixels(
 #undef COPY
 }
 
-/* The columns `phase`, phase + phases, ... of an image whose halo is added to its rows. */
-static void copy_phase(
-    const Conv2dPlan *plan, const float *image, int channels, int phase, float *to) {
-    const Conv2dHalo *halo = &plan->halo;
-    size_t lanes = (size_t)plan->lanes, copy_row = (size_t)halo->width * lanes;
-    size_t image_row = (size_t)plan->image_width * lanes;
-    int phases = halo->phases, width = halo->width / phases;
-    int first = (halo->left - phase + phases - 1) / phases;                    /* of the image */
-    int last = (halo->left + plan->image_width - phase + phases - 1) / phases; /* beyond it */
-    size_t before = (size_t)first * lanes, behind = (size_t)last * lanes;
-    size_t row = (size_t)width * lanes;
-    image += (size_t)(first * phases + phase - halo->left) * lanes;
-    to += (size_t)phase * row;
-    for (int c = 0; c < channels; c++)
-        for (int r = 0; r < halo->height; r++, to += copy_row) {
-            if (r < halo->top || r >= halo->top + plan->image_height) {
-                memset(to, 0, row * sizeof *to);
-                continue;
-            }
-            memset(to, 0, before * sizeof *to);
-            copy_pixels(to + before, 1, image, (size_t)phases, last - first, lanes);
-            memset(to + behind, 0, (row - behind) * sizeof *to);
-            image += image_row;
-        }
-}
-
 const float *conv2d_surround(
     const Conv2dPlan *plan, const float *image, int channels, float *copy) {
     const Conv2dHalo *halo = &plan->halo;
     if (halo->height == 0) return image;
-    for (int phase = 0; phase < halo->phases; phase++)
-        copy_phase(plan, image, channels, phase, copy);
-    size_t pixels = (size_t)channels * (size_t)halo->height * (size_t)halo->width;
-    size_t tail = (size_t)(halo->tail * plan->lanes);
-    memset(copy + pixels * (size_t)plan->lanes, 0, tail * sizeof *copy);
+    size_t lanes = (size_t)plan->lanes, copy_row = (size_t)halo->width * lanes;
+    size_t phase_row = copy_row / (size_t)halo->phases;
+    float *row = copy + (size_t)(halo->top * halo->width + halo->left / halo->phases) * lanes;
+    float *end = copy + conv2d_halo_floats(plan, channels), *done = copy;
+    int count = plan->image_width / halo->phases, rest = plan->image_width % halo->phases;
+    for (int c = 0; c < channels;
+         c++, row += (size_t)(halo->height - plan->image_height) * copy_row)
+        for (int r = 0; r < plan->image_height; r++) {
+            for (int phase = 0; phase < halo->phases; phase++, row += phase_row) {
+                int pixels = count + (phase < rest);
+                memset(done, 0, (size_t)(row - done) * sizeof *done);
+                copy_pixels(
+                    row, 1, image + (size_t)phase * lanes, (size_t)halo->phases, pixels, lanes);
+                done = row + (size_t)pixels * lanes;
+            }
+            image += (size_t)plan->image_width * lanes;
+        }
+    memset(done, 0, (size_t)(end - done) * sizeof *done);
     return copy;
 }
 
