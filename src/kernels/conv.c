@@ -1,11 +1,13 @@
 /* conv.c - convolution in register tiles: some output channels by some vectors of results.
  *
- * A vector of results is a piece of a row, lanes and all; for each input channel and tap a tile
- * loads as many vectors of x, wherever their rows are, and multiplies them with one weight per
- * output channel. The grid of results is cut into regions whose results meet x with the same taps;
- * the other taps, which meet the zeros around x, are left out. Every result adds the same terms in
- * the same order whatever tile it falls into. */
+ * A vector of results is a piece of a row, lanes and all, or its halves are pieces of two rows,
+ * where one would leave half of it empty; for each input channel and tap a tile loads as many
+ * vectors of x, wherever their rows are, and multiplies them with one weight per output channel.
+ * The grid of results is cut into regions whose results meet x with the same taps; the other taps,
+ * which meet the zeros around x, are left out. Every result adds the same terms in the same order
+ * whatever tile it falls into. */
 #include "src/kernels/kernel.h"
+#include <string.h>
 
 /* Tiles of 8, 6, 4, 3, 2 or 1 output channels, by up to as many vectors as the registers hold. */
 enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
@@ -74,15 +76,33 @@ typedef struct Tile {
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
     float *y[VECTORS_MAX];       /* in output channel 0 */
     size_t y_offset;             /* of the first output channel */
+    size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
 } Tile;
+
+INLINE Vector load_halves(const float *first, const float *second) {
+    return __builtin_shufflevector(load_half(first), load_half(second), COUNT_UP);
+}
+
+/* One vector, or where `apart` is not NULL its halves, so far apart. */
+INLINE Vector load_term(const float *p, const ptrdiff_t *apart) {
+    return apart ? load_halves(p, p + *apart) : load(p);
+}
+
+INLINE void store_halves(float *first, float *second, Vector v) {
+    HalfVector half[2];
+    memcpy(half, &v, sizeof v);
+    store_half(first, half[0]);
+    store_half(second, half[1]);
+}
 
 /* The products of one tap: its vectors are held while the weights pass by, or where the registers
  * are too few, its weights while the vectors do. */
 INLINE void add_weight_by_weight(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
-    const float *const *x, ptrdiff_t at, const int rows, const int vectors) {
+    const float *const *x, ptrdiff_t at, const ptrdiff_t *apart, const int rows,
+    const int vectors) {
     Vector term[VECTORS_MAX];
     UNROLL
-    for (int v = 0; v < vectors; v++) term[v] = load(x[v] + at);
+    for (int v = 0; v < vectors; v++) term[v] = load_term(x[v] + at, apart);
     UNROLL
     for (int r = 0; r < rows; r++) {
         Vector factor = broadcast(weight[r]);
@@ -92,22 +112,24 @@ INLINE void add_weight_by_weight(Vector sum[ROWS_MAX][VECTORS_MAX], const float 
 }
 
 INLINE void add_vector_by_vector(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
-    const float *const *x, ptrdiff_t at, const int rows, const int vectors) {
+    const float *const *x, ptrdiff_t at, const ptrdiff_t *apart, const int rows,
+    const int vectors) {
     Vector factor[ROWS_MAX];
     UNROLL
     for (int r = 0; r < rows; r++) factor[r] = broadcast(weight[r]);
     UNROLL
     for (int v = 0; v < vectors; v++) {
-        Vector term = load(x[v] + at);
+        Vector term = load_term(x[v] + at, apart);
         UNROLL
         for (int r = 0; r < rows; r++) sum[r][v] += factor[r] * term;
     }
 }
 
 /* Channel by channel of x, so that the taps find in the L1 cache what they share. */
-INLINE void add_products(
-    const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows, const int vectors) {
+INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows,
+    const int vectors, const int in_halves) {
     const KernelConv *conv = tile->conv;
+    const ptrdiff_t x_apart = (ptrdiff_t)tile->x_apart, *apart = in_halves ? &x_apart : NULL;
     const float *weights = tile->weight, *x[VECTORS_MAX];
     UNROLL
     for (int v = 0; v < vectors; v++) x[v] = tile->x[v];
@@ -117,14 +139,14 @@ INLINE void add_products(
             ptrdiff_t at = channel + tile->met[k].offset;
             const float *weight = weights + tile->met[k].tap * rows;
             if (rows * vectors + vectors + 1 <= REGISTERS)
-                add_weight_by_weight(sum, weight, x, at, rows, vectors);
+                add_weight_by_weight(sum, weight, x, at, apart, rows, vectors);
             else
-                add_vector_by_vector(sum, weight, x, at, rows, vectors);
+                add_vector_by_vector(sum, weight, x, at, apart, rows, vectors);
         }
     }
 }
 
-INLINE void conv_tile(const Tile *tile, const int rows, const int vectors) {
+INLINE void conv_tile(const Tile *tile, const int rows, const int vectors, const int in_halves) {
     Vector sum[ROWS_MAX][VECTORS_MAX];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -132,24 +154,35 @@ INLINE void conv_tile(const Tile *tile, const int rows, const int vectors) {
         UNROLL
         for (int v = 0; v < vectors; v++) sum[r][v] = start;
     }
-    add_products(tile, sum, rows, vectors);
+    add_products(tile, sum, rows, vectors, in_halves);
     UNROLL
     for (int v = 0; v < vectors; v++) {
         float *y = tile->y[v] + tile->y_offset;
         UNROLL
-        for (int r = 0; r < rows; r++) store(y + r * tile->conv->y_channel, sum[r][v]);
+        for (int r = 0; r < rows; r++) {
+            float *to = y + r * tile->conv->y_channel;
+            if (in_halves)
+                store_halves(to, to + tile->y_apart, sum[r][v]);
+            else
+                store(to, sum[r][v]);
+        }
     }
 }
 
 #define MAKE_TILE(rows, vectors)                                                                   \
     static void tile_##rows##x##vectors(const Tile *tile) {                                        \
-        conv_tile(tile, rows, vectors);                                                            \
+        conv_tile(tile, rows, vectors, 0);                                                         \
+    }                                                                                              \
+    static void halves_##rows##x##vectors(const Tile *tile) {                                      \
+        conv_tile(tile, rows, vectors, 1);                                                         \
     }
 FOR_TILES(MAKE_TILE)
 
 typedef void ConvTile(const Tile *tile);
-#define TABLE_ENTRY(rows, vectors) [rows][vectors] = tile_##rows##x##vectors,
-static ConvTile *const tiles[ROWS_MAX + 1][VECTORS_MAX + 1] = {FOR_TILES(TABLE_ENTRY)};
+#define TABLE_ENTRY(rows, vectors) [0][rows][vectors] = tile_##rows##x##vectors,
+#define HALVES_ENTRY(rows, vectors) [1][rows][vectors] = halves_##rows##x##vectors,
+static ConvTile *const tiles[2][ROWS_MAX + 1][VECTORS_MAX + 1] = {
+    FOR_TILES(TABLE_ENTRY) FOR_TILES(HALVES_ENTRY)};
 
 /* ---- regions of results ---- */
 
@@ -157,6 +190,14 @@ static ConvTile *const tiles[ROWS_MAX + 1][VECTORS_MAX + 1] = {FOR_TILES(TABLE_E
 typedef struct Region {
     int row_begin, row_end, column_begin, column_end;
 } Region;
+
+/* What KERNEL(conv) is called with. */
+typedef struct Call {
+    const KernelConv *conv;
+    const float *packed, *bias, *x;
+    float *y;
+    int lanes;
+} Call;
 
 /* Where, from result `at` up to `end`, a range begins or ends. */
 INLINE int next_change(KernelRange range, int at, int end) {
@@ -190,72 +231,113 @@ static int list_met(const KernelConv *conv, const int *rows, int row_count, cons
     return count;
 }
 
-/* A walk over a region's vectors, row by row. Where a vector holds several columns that do not fill
- * the row, the first vector is for fewer; what it writes beyond them is overwritten by the next. */
+/* A walk over a region's vectors, in pieces that lie side by side in x and y: row by row, or else
+ * pixel by pixel. Where vectors do not fill a piece, the first is for less; what it writes beyond
+ * is overwritten by the next. */
 typedef struct Walk {
-    const KernelConv *conv;
-    const float *x;
+    int64_t vectors;
+    const float *x; /* at the next vector's piece */
     float *y;
-    int lanes;
-    int fit, first; /* columns in a vector, and in the first of a row; 0: less than one */
-    Region region;
-    int row, column, lane; /* of the next vector */
+    int floats, first; /* of a piece, and of its first vector */
+    int at;            /* floats of this piece that are passed */
+    int pieces, piece; /* of a row, or of all rows; those of them that are passed */
+    size_t x_piece, y_piece, x_row, y_row; /* floats to the next piece, and from there to a row's */
 } Walk;
 
-static int64_t vectors_of_region(const Region *region, int lanes) {
-    int64_t row = (int64_t)(region->column_end - region->column_begin) * lanes;
-    return (row + WIDTH - 1) / WIDTH * (region->row_end - region->row_begin);
+/* `in_halves`: two rows together; columns narrower than half a vector. */
+static Walk walk_begin(const Call *call, const Region *region, int in_halves) {
+    const KernelConv *conv = call->conv;
+    int lanes = call->lanes, is_dense = conv->column_step == 1 && conv->y_column == (size_t)lanes;
+    int columns = region->column_end - region->column_begin;
+    int rows = region->row_end - region->row_begin, steps = in_halves ? (rows + 1) / 2 : rows;
+    size_t x_row = (size_t)conv->row_step * conv->width * lanes;
+    size_t x_column = (size_t)conv->column_step * lanes;
+    Walk walk = {.x = call->x + region->row_begin * x_row + region->column_begin * x_column,
+        .y = call->y + region->row_begin * conv->y_row + region->column_begin * conv->y_column,
+        .floats = is_dense ? columns * lanes : lanes,
+        .pieces = is_dense ? steps : columns,
+        .x_piece = is_dense ? x_row << in_halves : x_column,
+        .y_piece = is_dense ? conv->y_row << in_halves : conv->y_column};
+    walk.first = walk.floats % WIDTH > 0 ? walk.floats % WIDTH : WIDTH;
+    walk.x_row = x_row - columns * x_column;
+    walk.y_row = conv->y_row - columns * conv->y_column;
+    walk.vectors = (int64_t)(walk.floats + WIDTH - 1) / WIDTH * steps * (is_dense ? 1 : columns);
+    return walk;
 }
 
-/* The next vector is number v of the tile. */
-INLINE void walk_next(Walk *walk, Tile *tile, int v) {
-    const KernelConv *conv = walk->conv;
-    size_t x_row = (size_t)walk->row * conv->row_step;
-    size_t x_column = (size_t)walk->column * conv->column_step;
-    tile->x[v] = walk->x + (x_row * conv->width + x_column) * walk->lanes + walk->lane;
-    tile->y[v] = walk->y + walk->row * conv->y_row + walk->column * conv->y_column + walk->lane;
-    if (walk->lanes < WIDTH) {
-        walk->column += walk->column == 0 ? walk->first : walk->fit;
-    } else {
-        walk->lane += WIDTH;
-        if (walk->lane < walk->lanes) return;
-        walk->lane = 0;
-        walk->column++;
-    }
-    if (walk->column >= walk->region.column_end) {
-        walk->column = walk->region.column_begin;
-        walk->row++;
-    }
+/* Make the next vector number v of the tile. */
+INLINE void walk_on(Walk *walk, Tile *tile, int v) {
+    tile->x[v] = walk->x + walk->at;
+    tile->y[v] = walk->y + walk->at;
+    walk->at += walk->at == 0 ? walk->first : WIDTH;
+    if (walk->at < walk->floats) return;
+    walk->at = 0;
+    walk->x += walk->x_piece;
+    walk->y += walk->y_piece;
+    if (++walk->piece < walk->pieces) return;
+    walk->piece = 0;
+    walk->x += walk->x_row;
+    walk->y += walk->y_row;
 }
 
 /* The output channels [begin, end), whose tiles have up to `most` vectors: for one tile's vectors
  * after the other, so that their x stays in the L1 cache. */
 static void run_band(
-    Tile *tile, Walk walk, const float *packed, const float *bias, int begin, int end, int most) {
-    const KernelConv *conv = tile->conv;
+    const Call *call, Tile *tile, Walk walk, int in_halves, int begin, int end, int most) {
+    const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int64_t left = vectors_of_region(&walk.region, walk.lanes);
-    for (int vectors; left > 0; left -= vectors) {
-        vectors = next_vectors(left, most);
-        for (int v = 0; v < vectors; v++) walk_next(&walk, tile, v);
+    for (int vectors; walk.vectors > 0; walk.vectors -= vectors) {
+        vectors = next_vectors(walk.vectors, most);
+        for (int v = 0; v < vectors; v++) walk_on(&walk, tile, v);
         for (int channel = begin, rows; channel < end; channel += rows) {
             rows = next_rows(conv->out - channel);
-            tile->weight = packed + channel * weights_of_one;
-            tile->bias = bias ? bias + channel : NULL;
+            tile->weight = call->packed + channel * weights_of_one;
+            tile->bias = call->bias ? call->bias + channel : NULL;
             tile->y_offset = channel * conv->y_channel;
-            tiles[rows][vectors](tile);
+            tiles[in_halves][rows][vectors](tile);
         }
     }
 }
 
-static void run_region(Tile *tile, const Walk *walk, const float *packed, const float *bias) {
-    int out = tile->conv->out;
+static void run_part(const Call *call, Tile *tile, const Region *part, int in_halves) {
+    Walk walk = walk_begin(call, part, in_halves);
+    int out = call->conv->out;
     for (int o = 0, end; o < out; o = end) {
         int most = VECTORS_OF(next_rows(out - o));
         end = o + next_rows(out - o);
         while (end < out && VECTORS_OF(next_rows(out - end)) == most) end += next_rows(out - end);
-        run_band(tile, *walk, packed, bias, o, end, most);
+        run_band(call, tile, walk, in_halves, o, end, most);
     }
+}
+
+/* At most half a vector of each row: two rows in a vector, the last of an odd number twice. */
+static void run_halves(const Call *call, Tile *tile, Region part) {
+    int row_end = part.row_end, is_odd = (row_end - part.row_begin) % 2;
+    part.row_end -= is_odd;
+    tile->x_apart = (size_t)call->conv->row_step * call->conv->width * call->lanes;
+    tile->y_apart = call->conv->y_row;
+    run_part(call, tile, &part, 1);
+    if (!is_odd) return;
+    part.row_begin = row_end - 1;
+    part.row_end = row_end;
+    tile->x_apart = tile->y_apart = 0;
+    run_part(call, tile, &part, 1);
+}
+
+/* What leaves half a vector or more empty goes in halves, where there are rows to share it or
+ * nothing may be written beyond. */
+static void run_region(const Call *call, Tile *tile, const Region *region) {
+    Region part = *region;
+    int fit = WIDTH / call->lanes;
+    int rest = fit > 1 ? (region->column_end - region->column_begin) % fit : 0;
+    int has_rows = region->row_end - region->row_begin > 1;
+    if (rest > 0 && 2 * rest <= fit && (has_rows || region->column_begin > 0)) {
+        part.column_end = part.column_begin + rest;
+        run_halves(call, tile, part);
+        part.column_begin = part.column_end;
+        part.column_end = region->column_end;
+    }
+    run_part(call, tile, &part, 0);
 }
 
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
@@ -263,24 +345,22 @@ void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias
     int rows[KERNEL_TAPS_MAX + 1], columns[KERNEL_TAPS_MAX + 1]; /* of the window */
     Met met[KERNEL_TAPS_MAX];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
-    int fit = WIDTH / lanes, rest = fit == 0 ? 0 : conv->columns % fit;
-    Walk walk = {
-        .conv = conv, .x = x, .y = y, .lanes = lanes, .fit = fit, .first = rest > 0 ? rest : fit};
-    Region *region = &walk.region;
+    Call call = {conv, packed, bias, x, y, lanes};
     int window_columns = conv->tap_columns;
     int window_rows = window_columns > 0 ? conv->tap_count / window_columns : 0;
-    for (int row = row_begin; row < row_end; row = region->row_end) {
-        walk.row = region->row_begin = row;
-        region->row_end = row_end;
+    Region region;
+    for (int row = row_begin; row < row_end; row = region.row_end) {
+        region.row_begin = row;
+        region.row_end = row_end;
         int row_count =
-            find_meeting(conv->taps, window_rows, window_columns, 1, row, &region->row_end, rows);
-        for (int column = 0; column < conv->columns; column = region->column_end) {
-            walk.column = region->column_begin = column;
-            region->column_end = conv->columns;
-            int column_count = find_meeting(
-                conv->taps, window_columns, 1, 0, column, &region->column_end, columns);
+            find_meeting(conv->taps, window_rows, window_columns, 1, row, &region.row_end, rows);
+        for (int column = 0; column < conv->columns; column = region.column_end) {
+            region.column_begin = column;
+            region.column_end = conv->columns;
+            int column_count =
+                find_meeting(conv->taps, window_columns, 1, 0, column, &region.column_end, columns);
             tile.met_count = list_met(conv, rows, row_count, columns, column_count, met);
-            run_region(&tile, &walk, packed, bias);
+            run_region(&call, &tile, &region);
         }
     }
 }

@@ -16,7 +16,8 @@ static int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-/* Surround the image with what the taps reach beyond it, left and right alone or on all sides.
+/* Surround the image with what the taps reach beyond it: for all the results, or `!all_sides`, for
+ * those for which the kernel reads them.
  * `phases` is 1, or the column step: then the columns that one tap meets come to lie side by side.
  */
 static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
@@ -24,13 +25,15 @@ static void add_halo(Conv2dPlan *plan, int all_sides, int phases) {
     int top = 0, left = 0, bottom = 0, right = 0;
     for (int t = 0; t < conv->tap_count; t++) {
         const KernelTap *tap = &plan->taps[t];
-        int last_row = tap->row + (conv->rows - 1) * conv->row_step;
-        int last_column = tap->column + (conv->columns - 1) * conv->column_step;
-        left = larger(left, -tap->column);
-        right = larger(right, last_column - conv->width + 1);
-        if (!all_sides) continue;
-        top = larger(top, -tap->row);
-        bottom = larger(bottom, last_row - conv->height + 1);
+        KernelRange rows = all_sides ? (KernelRange){0, conv->rows} : tap->rows;
+        KernelRange columns =
+            all_sides || phases > 1 ? (KernelRange){0, conv->columns} : tap->columns;
+        if (rows.end == 0 || columns.end == 0) continue;
+        top = larger(top, -(tap->row + rows.begin * conv->row_step));
+        left = larger(left, -(tap->column + columns.begin * conv->column_step));
+        bottom = larger(bottom, tap->row + (rows.end - 1) * conv->row_step - conv->height + 1);
+        right =
+            larger(right, tap->column + (columns.end - 1) * conv->column_step - conv->width + 1);
     }
     if (top + left + bottom + right == 0 && phases == 1) return;
     int tail = 0;
@@ -151,29 +154,34 @@ static KernelRange meeting(int place, int step, int size, int count) {
     return begin < end ? (KernelRange){begin, end} : (KernelRange){0, 0};
 }
 
-/* The same in whole groups of `fit` results, of which the first has what the others leave. */
-static KernelRange in_groups(KernelRange range, int fit, int count) {
-    int lacking = (fit - count % fit) % fit;
+/* The same in whole groups of `fit` results, of which the first lacks some. */
+static KernelRange in_groups(KernelRange range, int fit, int lacking) {
     int begin = (range.begin + lacking) / fit * fit - lacking;
     int end = (range.end + lacking + fit - 1) / fit * fit - lacking;
     return range.end == 0 ? range : (KernelRange){larger(begin, 0), end};
 }
 
-/* Where taps meet the image; groups of `fit` columns meet it wherever one column does. */
-static void find_meetings(Conv2dPlan *plan, int fit) {
+/* Where taps meet the image; groups of `fit` columns, and of `fit_rows` rows, meet it wherever one
+ * does. Returns whether all columns meet the same taps. */
+static int find_meetings(Conv2dPlan *plan, int fit, int fit_rows) {
     const KernelConv *conv = &plan->conv;
+    int are_same = 1;
     for (int t = 0; t < conv->tap_count; t++) {
         KernelTap *tap = &plan->taps[t];
-        tap->rows = meeting(tap->row, conv->row_step, conv->height, conv->rows);
-        tap->columns =
-            in_groups(meeting(tap->column, conv->column_step, conv->width, conv->columns), fit,
-                conv->columns);
+        KernelRange rows = meeting(tap->row, conv->row_step, conv->height, conv->rows);
+        KernelRange columns = meeting(tap->column, conv->column_step, conv->width, conv->columns);
+        tap->rows = in_groups(rows, fit_rows, 0);
+        if (tap->rows.end > conv->rows) tap->rows.end = conv->rows;
+        tap->columns = in_groups(columns, fit, (fit - conv->columns % fit) % fit);
+        are_same &= tap->columns.begin == 0 && tap->columns.end == conv->columns;
     }
+    return are_same;
 }
 
 /* Lanes narrower than the machine's vectors: let these hold several columns where that can be. */
 static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int leaves_image) {
-    enum { GROUP_FLOATS = 16 }; /* regions of less cost more than the taps that they leave out */
+    /* Regions of less cost more than the taps that they leave out; in two rows, of half of it. */
+    enum { GROUP_FLOATS = 16, PAIR_FLOATS = 8 };
     KernelConv *conv = &plan->conv;
     const Kernels *wide = kernels_for_rows(kernels, (size_t)conv->columns * (size_t)lanes);
     int packs_columns = wide->width > lanes && !plan->uses_winograd;
@@ -181,7 +189,8 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     plan->lanes = lanes;
     plan->image_height = conv->height;
     plan->image_width = conv->width;
-    find_meetings(plan, packs_columns ? larger(wide->width, GROUP_FLOATS) / lanes : 1);
+    int fit = packs_columns ? larger(wide->width, GROUP_FLOATS) / lanes : 1;
+    if (!find_meetings(plan, fit, 1) && packs_columns) find_meetings(plan, PAIR_FLOATS / lanes, 2);
     plan->steps = (Conv2dSteps){conv->y_channel, conv->y_row, conv->y_column / (size_t)lanes};
     plan->spreads = 0;
     if (packs_columns && plan->steps.column > 1) gather_results(plan);
