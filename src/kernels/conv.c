@@ -130,14 +130,17 @@ INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], co
     const int vectors, const int in_halves) {
     const KernelConv *conv = tile->conv;
     const ptrdiff_t x_apart = (ptrdiff_t)tile->x_apart, *apart = in_halves ? &x_apart : NULL;
-    const float *weights = tile->weight, *x[VECTORS_MAX];
+    const float *x[VECTORS_MAX], *weights = tile->weight;
+    const int weights_of_channel = conv->tap_count * rows;
     UNROLL
     for (int v = 0; v < vectors; v++) x[v] = tile->x[v];
+    const float *end = weights + (size_t)conv->in * weights_of_channel;
+    const Met *met_end = tile->met + tile->met_count;
     ptrdiff_t channel = 0;
-    for (int i = 0; i < conv->in; i++, channel += tile->plane, weights += conv->tap_count * rows) {
-        for (int k = 0; k < tile->met_count; k++) {
-            ptrdiff_t at = channel + tile->met[k].offset;
-            const float *weight = weights + tile->met[k].tap * rows;
+    for (; weights < end; weights += weights_of_channel, channel += tile->plane) {
+        for (const Met *met = tile->met; met < met_end; met++) {
+            const float *weight = weights + met->tap * rows;
+            ptrdiff_t at = channel + met->offset;
             if (rows * vectors + vectors + 1 <= REGISTERS)
                 add_weight_by_weight(sum, weight, x, at, apart, rows, vectors);
             else
@@ -155,14 +158,15 @@ INLINE void conv_tile(const Tile *tile, const int rows, const int vectors, const
         for (int v = 0; v < vectors; v++) sum[r][v] = start;
     }
     add_products(tile, sum, rows, vectors, in_halves);
+    size_t offset = tile->y_offset, channel = tile->conv->y_channel, apart = tile->y_apart;
     UNROLL
     for (int v = 0; v < vectors; v++) {
-        float *y = tile->y[v] + tile->y_offset;
+        float *y = tile->y[v] + offset;
         UNROLL
         for (int r = 0; r < rows; r++) {
-            float *to = y + r * tile->conv->y_channel;
+            float *to = y + r * channel;
             if (in_halves)
-                store_halves(to, to + tile->y_apart, sum[r][v]);
+                store_halves(to, to + apart, sum[r][v]);
             else
                 store(to, sum[r][v]);
         }
