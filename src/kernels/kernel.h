@@ -284,6 +284,8 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(conv)                                                                                    \
     ENTRY(conv_pack)                                                                               \
     ENTRY(conv_weight_gradient)                                                                    \
+    ENTRY(depthwise)                                                                               \
+    ENTRY(depthwise_weight_gradient)                                                               \
     ENTRY(winograd_pack)                                                                           \
     ENTRY(winograd)                                                                                \
     ENTRY(group_norm_forward)                                                                      \

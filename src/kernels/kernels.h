@@ -77,6 +77,33 @@ typedef struct KernelConv {
     size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
 } KernelConv;
 
+/* Results of one direction, rows or columns, that meet x with the same taps. */
+typedef struct KernelSpan {
+    int begin, end;
+    int tap_begin, tap_end;
+} KernelSpan;
+
+enum { KERNEL_DEPTHWISE_SIDE = 16 }; /* taps of one direction, at most */
+
+/* One direction of a depthwise convolution; steps in floats, of x and y from one result to the
+ * next, of x and the weights from one tap to the next. */
+typedef struct KernelAxis {
+    int tap_count, span_count;
+    KernelSpan spans[2 * KERNEL_DEPTHWISE_SIDE + 1];
+    ptrdiff_t x_step, y_step, tap_step, weight_step;
+} KernelAxis;
+
+/* A convolution of one microbatch, from `in` channels of x to one of y; of the results that the
+ * spans of rows and columns hold. */
+typedef struct KernelDepthwise {
+    KernelAxis rows, columns;
+    int in, lanes;
+    int is_dense;                        /* columns of x, and of y, lie side by side */
+    ptrdiff_t x_first, weight_first;     /* floats to what the first tap of both directions meets
+                                            for result 0 of both, and to its weight */
+    ptrdiff_t x_channel, weight_channel; /* floats from one channel of x to the next */
+} KernelDepthwise;
+
 /* What a pooling window covers in one direction: pixels begin, begin + step, ... below end, at
  * least one; a mean is the sum divided by the `count`s of both directions. */
 typedef struct KernelWindow {
@@ -215,6 +242,19 @@ typedef struct Kernels {
      * scratch [kernels_conv_scratch] floats. */
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
         float *dweight, float *scratch, int lanes, int out_begin, int out_end);
+
+    /* ---- depthwise.c: one channel of results. `width` must divide the lanes, or the grid be dense
+     * and each span of columns hold at least `width` floats ---- */
+
+    /* y = *bias + the sum over channels, rows and columns of taps ascending. bias may be NULL: 0.
+     */
+    void (*depthwise)(const KernelDepthwise *grid, const float *weight, const float *bias,
+        const float *x, float *y);
+
+    /* dweight [tap row][tap column] += sum over results and lanes of dy * x at that tap; dy lies as
+     * y. `in` must be 1, and the weights lie as dweight. */
+    void (*depthwise_weight_gradient)(
+        const KernelDepthwise *grid, const float *dy, const float *x, float *dweight);
 
     /* ---- winograd.c: as `conv`, for windows of 3 x 3 taps side by side and steps of 1; `width`
      * must divide the lanes ---- */

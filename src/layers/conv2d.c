@@ -10,6 +10,7 @@
  * (kaiming_uniform_ with a = sqrt(5); He et al., ICCV 2015). */
 #include "src/layer.h"
 #include "src/layers/conv2d_plan.h"
+#include "src/layers/depthwise.h"
 #include <math.h>
 
 enum { SIDE_MAX = 4096, STRIDE_MAX = 64 };
@@ -43,6 +44,7 @@ static const Option options[] = {{"out", OPTION_INT, offsetof(Options, out), NUL
 
 typedef struct State {
     Conv2dSizes sizes;
+    int is_depthwise; /* depthwise.h does it, without scratch */
     int weight, bias; /* tensors; bias -1 without one */
     int packed;       /* scratch: all weights in the kernels' order */
     int halo;         /* scratch: x or dy with zeros around, for each thread */
@@ -130,6 +132,8 @@ static void add_scratch(Layer *self, State *state) {
     const Conv2dSizes *sizes = &state->sizes;
     size_t weights = (size_t)sizes->out * conv2d_weights_of_output(sizes);
     size_t threads = (size_t)self->thread_count;
+    state->stack = layer_add_scratch(self, weights * (size_t)layer_fold_levels(self));
+    if (state->is_depthwise) return;
     int is_padded = sizes->padding[HEIGHT] + sizes->padding[WIDTH] > 0;
     if (is_padded || self->lanes < LANES_OF_ANY_VECTOR)
         state->halo_floats = conv2d_halo_floats_max(sizes, self->lanes);
@@ -144,7 +148,6 @@ static void add_scratch(Layer *self, State *state) {
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
-    state->stack = layer_add_scratch(self, weights * (size_t)layer_fold_levels(self));
     state->halo = layer_add_scratch(self, state->halo_floats * threads);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
 }
@@ -155,6 +158,7 @@ static Status configure(Layer *self, Shape in, Shape *out) {
     Conv2dSizes *sizes = &state->sizes;
     TRY(read_sizes(self, sizes, in));
     TRY(choose_algorithm(self, sizes));
+    state->is_depthwise = !sizes->uses_winograd && depthwise_suits(sizes);
     add_parameters(self, state, chosen->has_bias);
     add_scratch(self, state);
     *out = (Shape){3, {sizes->out, sizes->y_size[HEIGHT], sizes->y_size[WIDTH]}};
@@ -170,9 +174,10 @@ typedef struct Call {
     const State *state;
     const Pass *pass;
     const Conv2dPlan *plan;
-    const Tensor *from; /* read by the plan: x, or dy for the input's gradient */
-    Tensor *to;         /* written by it */
-    const Tensor *dy;   /* for the weights' gradient */
+    const DepthwisePlan *depthwise; /* takes the plan's place */
+    const Tensor *from;             /* read by the plan: x, or dy for the input's gradient */
+    Tensor *to;                     /* written by it */
+    const Tensor *dy;               /* for the weights' gradient */
     const float *bias;
     int chunks, rows_per_item, node;
 } Call;
@@ -241,31 +246,49 @@ static void pack_weights(const Call *call) {
     }
 }
 
+/* A range of the channels written of one microbatch. */
+static void run_channels(void *context, int item, int thread) {
+    (void)thread;
+    const Call *call = context;
+    const DepthwisePlan *plan = call->depthwise;
+    int m = item / call->chunks, chunk = item % call->chunks, channels = plan->to_channels;
+    depthwise_run(plan, call->self->tensors[call->state->weight].data, call->bias,
+        layer_input(call->from, m).data, layer_output(call->to, m).data,
+        channels * chunk / call->chunks, channels * (chunk + 1) / call->chunks);
+}
+
+/* As many chunks of every microbatch as give each thread one. */
 static void run_plan(Call *call) {
     int count = call->pass->batch->local_count;
     if (count == 0) return;
-    pack_weights(call);
+    if (call->depthwise == NULL) pack_weights(call);
     call->chunks = (threads_count(call->pass->threads) + count - 1) / count;
-    threads_run(call->pass->threads, count * call->chunks, run_rows, call);
+    threads_run(call->pass->threads, count * call->chunks,
+        call->depthwise == NULL ? run_rows : run_channels, call);
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     const State *state = self->state;
     Conv2dPlan plan;
-    conv2d_plan_forward(&plan, &state->sizes, pass->kernels, pass->batch->lanes);
+    DepthwisePlan depthwise;
     Call call = {.self = self,
         .state = state,
         .pass = pass,
         .plan = &plan,
+        .depthwise = state->is_depthwise ? &depthwise : NULL,
         .from = x,
         .to = y,
         .bias = state->bias < 0 ? NULL : self->tensors[state->bias].data};
+    if (state->is_depthwise)
+        depthwise_plan_forward(&depthwise, &state->sizes, pass->kernels, pass->batch->lanes);
+    else
+        conv2d_plan_forward(&plan, &state->sizes, pass->kernels, pass->batch->lanes);
     run_plan(&call);
 }
 
 /* ---- backward ---- */
 
-/* Output channels [begin, end), all of one group. */
+/* Output channels [begin, end), all of one group unless depthwise. */
 typedef struct Channels {
     const Call *call;
     int begin, end, thread;
@@ -284,11 +307,18 @@ static void put_weight_gradient(const void *context, int m, float *dweight) {
         channels->end - first);
 }
 
+static void put_depthwise_gradient(const void *context, int m, float *dweight) {
+    const Channels *channels = context;
+    const Call *call = channels->call;
+    depthwise_weight_gradient(call->depthwise, layer_input(call->dy, m).data,
+        layer_input(call->from, m).data, dweight, channels->begin, channels->end);
+}
+
 static void weight_channels(const Call *call, int begin, int end, int thread) {
     const State *state = call->state;
     Channels channels = {call, begin, end, thread};
     size_t row = conv2d_weights_of_output(&state->sizes), offset = (size_t)begin * row;
-    LayerFold fold = {.put = put_weight_gradient,
+    LayerFold fold = {.put = state->is_depthwise ? put_depthwise_gradient : put_weight_gradient,
         .context = &channels,
         .count = (size_t)(end - begin) * row,
         .result = layer_gradient(call->self, call->pass, state->weight, call->node) + offset,
@@ -308,7 +338,8 @@ static void bias_gradient(const Call *call, int begin, int end) {
 
 static void parameter_gradients_of_channels(void *context, int item, int thread) {
     const Call *call = context;
-    int all = call->state->sizes.out, out = all / call->state->sizes.groups;
+    int all = call->state->sizes.out;
+    int out = call->depthwise != NULL ? all : all / call->state->sizes.groups;
     int begin = item * call->rows_per_item, end = begin + call->rows_per_item;
     if (end > all) end = all;
     for (int channel = begin, stop; channel < end; channel = stop) {
@@ -342,16 +373,40 @@ static void input_gradient(Call *call, Conv2dPlan *plan) {
         }
 }
 
+static void backward_in_groups(Call *call) {
+    const Pass *pass = call->pass;
+    Conv2dPlan plan;
+    conv2d_plan_weight_gradient(&plan, &call->state->sizes, pass->kernels, pass->batch->lanes);
+    call->plan = &plan;
+    parameter_gradients(call);
+    if (call->to->data != NULL) input_gradient(call, &plan);
+    call->plan = NULL;
+}
+
+static void backward_depthwise(Call *call) {
+    const Pass *pass = call->pass;
+    const Conv2dSizes *sizes = &call->state->sizes;
+    DepthwisePlan plan;
+    call->depthwise = &plan;
+    depthwise_plan_forward(&plan, sizes, pass->kernels, pass->batch->lanes);
+    parameter_gradients(call);
+    if (call->to->data != NULL) {
+        depthwise_plan_input_gradient(&plan, sizes, pass->kernels, pass->batch->lanes);
+        call->from = call->dy;
+        run_plan(call);
+    }
+    call->depthwise = NULL;
+}
+
 static void backward(
     Layer *self, const Pass *pass, const Tensor *x, const Tensor *y, const Tensor *dy, Tensor *dx) {
     (void)y;
     const State *state = self->state;
-    Conv2dPlan plan;
-    conv2d_plan_weight_gradient(&plan, &state->sizes, pass->kernels, pass->batch->lanes);
-    Call call = {
-        .self = self, .state = state, .pass = pass, .plan = &plan, .from = x, .to = dx, .dy = dy};
-    parameter_gradients(&call);
-    if (dx->data != NULL) input_gradient(&call, &plan);
+    Call call = {.self = self, .state = state, .pass = pass, .from = x, .to = dx, .dy = dy};
+    if (state->is_depthwise)
+        backward_depthwise(&call);
+    else
+        backward_in_groups(&call);
 }
 
 const LayerType layer_conv2d = {
