@@ -134,7 +134,8 @@ INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], co
     const int weights_of_channel = conv->tap_count * rows;
     UNROLL
     for (int v = 0; v < vectors; v++) x[v] = tile->x[v];
-    const float *end = weights + (size_t)conv->in * weights_of_channel;
+    const float *end = weights;
+    if (tile->met_count > 0) end += (size_t)conv->in * weights_of_channel;
     const Met *met_end = tile->met + tile->met_count;
     ptrdiff_t channel = 0;
     for (; weights < end; weights += weights_of_channel, channel += tile->plane) {
@@ -284,26 +285,51 @@ INLINE void walk_on(Walk *walk, Tile *tile, int v) {
     walk->y += walk->y_row;
 }
 
+/* For windows of one pixel, and so nothing but channels to run through: put the vectors of x that a
+ * tile meets side by side. A plane apart, which is often a power of two, they would drive each
+ * other out of the caches before the next output channels want them. Only where these are many, and
+ * half an L1 cache holds it. */
+enum { GATHER_OUTPUTS_MIN = 48, GATHERED_FLOATS = 4096 };
+
+static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
+    static const Met in_place = {0, 0};
+    int in = tile->conv->in;
+    for (int v = 0; v < vectors; v++) {
+        const float *x = tile->x[v] + from->met[0].offset;
+        tile->x[v] = gathered + v * WIDTH;
+        for (int i = 0; i < in; i++)
+            store(gathered + (i * vectors + v) * WIDTH, load(x + i * from->plane));
+    }
+    tile->plane = (size_t)vectors * WIDTH;
+    tile->met = &in_place;
+}
+
 /* The output channels [begin, end), whose tiles have up to `most` vectors: for one tile's vectors
  * after the other, so that their x stays in the L1 cache. */
 static void run_band(
-    const Call *call, Tile *tile, Walk walk, int in_halves, int begin, int end, int most) {
+    const Call *call, const Tile *of_part, Walk walk, int in_halves, int begin, int end, int most) {
+    float gathered[GATHERED_FLOATS];
+    Tile tile = *of_part;
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
+    int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
+                  end - begin >= GATHER_OUTPUTS_MIN &&
+                  (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;
     for (int vectors; walk.vectors > 0; walk.vectors -= vectors) {
         vectors = next_vectors(walk.vectors, most);
-        for (int v = 0; v < vectors; v++) walk_on(&walk, tile, v);
+        for (int v = 0; v < vectors; v++) walk_on(&walk, &tile, v);
+        if (gathers) gather(of_part, &tile, vectors, gathered);
         for (int channel = begin, rows; channel < end; channel += rows) {
             rows = next_rows(conv->out - channel);
-            tile->weight = call->packed + channel * weights_of_one;
-            tile->bias = call->bias ? call->bias + channel : NULL;
-            tile->y_offset = channel * conv->y_channel;
-            tiles[in_halves][rows][vectors](tile);
+            tile.weight = call->packed + channel * weights_of_one;
+            tile.bias = call->bias ? call->bias + channel : NULL;
+            tile.y_offset = channel * conv->y_channel;
+            tiles[in_halves][rows][vectors](&tile);
         }
     }
 }
 
-static void run_part(const Call *call, Tile *tile, const Region *part, int in_halves) {
+static void run_part(const Call *call, const Tile *tile, const Region *part, int in_halves) {
     Walk walk = walk_begin(call, part, in_halves);
     int out = call->conv->out;
     for (int o = 0, end; o < out; o = end) {
