@@ -114,11 +114,12 @@ INLINE Vector gelu_tanh(Vector x, Vector dy, float parameter) {
     return x / (broadcast(1.0f) + gelu_sigmoid_power(x));
 }
 
-/* s + x s (1 - s) 2u', s being the sigmoid. Below -9, where all is 0, as at -9: the power remains
- * finite, and (1 - s) = s * power keeps its digits. */
+/* s + x s (1 - s) 2u', s being the sigmoid. Beyond -9, where all is 0, and 9, where it is 1, as
+ * there: the power remains finite, (1 - s) = s * power keeps its digits, and x² what it makes
+ * small. */
 INLINE Vector gelu_tanh_gradient(Vector x, Vector dy, float parameter) {
     (void)parameter;
-    x = at_least(x, -9.0f);
+    x = at_least(at_most(x, 9.0f), -9.0f);
     Vector one = broadcast(1.0f), power = gelu_sigmoid_power(x), s = one / (one + power);
     Vector slope = x * x * broadcast(6 * root_two_over_pi * cubic);
     Vector change = x * (s * power) * (slope + broadcast(2 * root_two_over_pi));

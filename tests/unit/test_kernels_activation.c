@@ -133,6 +133,22 @@ START_TEST(functions_have_the_errors_they_state) {
 }
 END_TEST
 
+/* Where the formula's factors would overflow, or differ from 0 by less than they are rounded. */
+static void check_far_slopes(const Function *f, const Kernels *kernels) {
+    enum { COUNT = 6 };
+    const float sizes[COUNT] = {200, 1e6f, 1e13f, 1e15f, 3e19f, FLT_MAX};
+    for (int sign = -1; sign <= 1; sign += 2) {
+        float x[COUNT], y[COUNT], dx[COUNT], dy[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+            x[i] = sign * sizes[i];
+            dy[i] = 1;
+        }
+        f->forward(kernels, x, y, COUNT);
+        f->backward(kernels, f->from_y ? y : x, dy, dx, COUNT);
+        for (int i = 0; i < COUNT; i++) assert_close(dx[i], f->slope(sign * 200), 1, 1e-7, f->name);
+    }
+}
+
 START_TEST(functions_reach_their_limits) {
     const float x[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 200, -200, FLT_MAX, -FLT_MAX};
     float y[8], wanted[FUNCTIONS][2] = {{1, 0}, {1, -1}, {200, 0}, {200, 0}, {200, -40}};
@@ -143,6 +159,7 @@ START_TEST(functions_reach_their_limits) {
         ck_assert_float_eq(y[4], wanted[_i][0]);
         ck_assert_float_eq(y[5], wanted[_i][1]);
         ck_assert(!isnan(y[6]) && !isnan(y[7]));
+        check_far_slopes(f, kernels);
         float bad = NAN, result;
         f->forward(kernels, &bad, &result, 1);
         ck_assert(isnan(result));
