@@ -88,9 +88,8 @@ static const float cubic = 0.044715f;
 INLINE Vector gelu(Vector x, Vector dy, float parameter) {
     (void)dy;
     (void)parameter;
-    Vector size = absolute(x);
-    NormalTail tail = normal_tail(size);
-    return rectified(x) - size * (tail.power * tail.ratio);
+    NormalTail tail = normal_tail(absolute(x));
+    return rectified(x) - tail.size * (tail.power * tail.ratio);
 }
 
 INLINE Vector gelu_gradient(Vector x, Vector dy, float parameter) {

@@ -150,15 +150,15 @@ static void check_far_slopes(const Function *f, const Kernels *kernels) {
 }
 
 START_TEST(functions_reach_their_limits) {
-    const float x[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 200, -200, FLT_MAX, -FLT_MAX};
-    float y[8], wanted[FUNCTIONS][2] = {{1, 0}, {1, -1}, {200, 0}, {200, 0}, {200, -40}};
+    const float x[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 200, -200, FLT_MAX, -FLT_MAX, INFINITY};
+    float y[9], wanted[FUNCTIONS][2] = {{1, 0}, {1, -1}, {200, 0}, {200, 0}, {200, -40}};
     FOR_EACH_TABLE(kernels, lanes) {
         const Function *f = &functions[_i];
-        f->forward(kernels, x, y, 8);
+        f->forward(kernels, x, y, 9);
         for (int i = 0; i < 4; i++) ck_assert_double_le(fabs(y[i] - f->value(x[i])), 1e-39);
         ck_assert_float_eq(y[4], wanted[_i][0]);
         ck_assert_float_eq(y[5], wanted[_i][1]);
-        ck_assert(!isnan(y[6]) && !isnan(y[7]));
+        ck_assert(!isnan(y[6]) && !isnan(y[7]) && !isnan(y[8]));
         check_far_slopes(f, kernels);
         float bad = NAN, result;
         f->forward(kernels, &bad, &result, 1);
