@@ -11,6 +11,7 @@
 #include "src/layer.h"
 #include "src/layers/conv2d_plan.h"
 #include "src/layers/depthwise.h"
+#include <limits.h>
 #include <math.h>
 
 enum { SIDE_MAX = 4096, STRIDE_MAX = 64 };
@@ -78,12 +79,15 @@ static Status read_sizes(const Layer *self, Conv2dSizes *sizes, Shape in) {
     for (int d = 0; d < SIDES; d++) {
         sizes->x_size[d] = in.size[1 + d];
         int window = sizes->dilation[d] * (sizes->kernel[d] - 1) + 1;
-        int room = sizes->x_size[d] + 2 * sizes->padding[d] - window;
+        int64_t room = (int64_t)sizes->x_size[d] + 2 * sizes->padding[d] - window;
         if (room < 0)
             return FAIL(STATUS_CONFIG,
                 "conv2d '%s': a window of %d pixels does not fit into %s with padding %d",
                 self->label, window, shape_print(in, text), sizes->padding[d]);
-        sizes->y_size[d] = room / sizes->stride[d] + 1;
+        if (room >= INT_MAX)
+            return FAIL(STATUS_CONFIG, "conv2d '%s': %s with padding %d is too large", self->label,
+                shape_print(in, text), sizes->padding[d]);
+        sizes->y_size[d] = (int)room / sizes->stride[d] + 1;
     }
     return STATUS_OK;
 }
@@ -123,26 +127,24 @@ static void add_parameters(Layer *self, State *state, int has_bias) {
 
 /* Floats that a pair of channels takes when packed. */
 static int packed_weights(const Conv2dSizes *sizes) {
-    enum { WINOGRAD_WEIGHTS = 16 };
-    return sizes->uses_winograd ? WINOGRAD_WEIGHTS : conv2d_taps(sizes);
+    return sizes->uses_winograd ? KERNEL_WINOGRAD_PLACES : conv2d_taps(sizes);
 }
 
 static void add_scratch(Layer *self, State *state) {
-    enum { LANES_OF_ANY_VECTOR = 16 };
     const Conv2dSizes *sizes = &state->sizes;
     size_t weights = (size_t)sizes->out * conv2d_weights_of_output(sizes);
     size_t threads = (size_t)self->thread_count;
     state->stack = layer_add_scratch(self, weights * (size_t)layer_fold_levels(self));
     if (state->is_depthwise) return;
     int is_padded = sizes->padding[HEIGHT] + sizes->padding[WIDTH] > 0;
-    if (is_padded || self->lanes < LANES_OF_ANY_VECTOR)
+    if (is_padded || self->lanes < KERNEL_WIDTH_MAX)
         state->halo_floats = conv2d_halo_floats_max(sizes, self->lanes);
     KernelConv conv = {.in = sizes->in / sizes->groups,
         .out = sizes->out / sizes->groups,
         .tap_count = conv2d_taps(sizes)};
     size_t winograd = sizes->uses_winograd ? kernels_winograd_scratch(&conv, self->lanes) : 0;
     size_t spread = 0;
-    if (self->lanes < LANES_OF_ANY_VECTOR) spread = conv2d_spread_floats_max(sizes, self->lanes);
+    if (self->lanes < KERNEL_WIDTH_MAX) spread = conv2d_spread_floats_max(sizes, self->lanes);
     state->sums_floats = kernels_conv_scratch(&conv);
     if (winograd > state->sums_floats) state->sums_floats = winograd;
     if (spread > state->sums_floats) state->sums_floats = spread;
