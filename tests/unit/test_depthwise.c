@@ -12,7 +12,8 @@ enum { CHANNELS = 3 };
 static const struct {
     int multiplier, height, width, kernel, stride, padding, dilation;
 } cases[] = {{1, 7, 20, 3, 1, 1, 1}, {1, 8, 9, 3, 2, 1, 1}, {2, 6, 7, 3, 1, 0, 2},
-    {2, 9, 18, 5, 1, 2, 1}, {2, 5, 6, 4, 2, 3, 1}, {1, 10, 9, 8, 1, 4, 1}, {1, 1, 3, 1, 2, 2, 1}};
+    {2, 9, 18, 5, 1, 2, 1}, {2, 5, 6, 4, 2, 3, 1}, {1, 10, 9, 8, 1, 4, 1}, {1, 1, 3, 1, 2, 2, 1},
+    {1, 4, 4, 3, 1, 24, 9}, {1, 20, 17, 16, 1, 8, 1}};
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
 
 typedef struct Depthwise {

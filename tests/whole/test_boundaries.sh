@@ -24,7 +24,7 @@ none "a kernel allocates, checks or includes more than kernels" \
 none "plain malloc outside memory.c" '[^_a-z](malloc|calloc|realloc)\(' mpi/*.c io/*.c src/layers/*.c src/[a-ln-z]*.c
 none "a forgotten note" 'TODO|FIXME|#if 0' src/**/*.[ch] mpi/*.[ch] io/*.[ch] tests/**/*.[ch]
 none "a line of more than 100 characters" '^.{101,}$' src/**/*.[ch] mpi/*.[ch] io/*.[ch]
-for header in src/*.h src/kernels/*.h mpi/*.h io/*.h; do
+for header in src/*.h src/kernels/*.h src/layers/*.h mpi/*.h io/*.h; do
     checks=$((checks + 1))
     head -n 1 "$header" | grep -q "^/\* $(basename "$header") - " || fail "$header does not say what it is for"
     guard=$(echo "$header" | tr 'a-z/.' 'A-Z__')

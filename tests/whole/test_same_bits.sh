@@ -13,6 +13,8 @@ model:
     - relu
     - max_pool2d: {kernel: 2}
     - conv2d: {out: 6, kernel: 3, padding: 1, groups: 2, algorithm: winograd}
+    - conv2d: {out: 12, kernel: 3, padding: 1, groups: 6}
+    - conv2d: {out: 6, kernel: 3, padding: 1, groups: 2, algorithm: direct}
     - dropout2d: {p: 0.2}
     - batch_norm
     - relu
