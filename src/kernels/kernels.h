@@ -191,8 +191,9 @@ typedef struct Kernels {
     /* ---- batch_norm.c, batch_norm_sums.c, batch_norm_channels.c: one microbatch
      * x [channels][pixels][lanes], channels [begin, end) ---- */
 
-    /* mean [c] and m2 [c] = sum of (x - mean)², never negative, over pixels * valid values, in two
-     * passes. valid >= 1. Where |x - mean| passes 1e19, m2 is infinite. */
+    /* mean [c] and m2 [c] = sum of (x - mean)², never negative, over pixels * valid values: about a
+     * rough mean first, then corrected. valid >= 1. Where |x - mean| passes 1e19, m2 is infinite.
+     */
     void (*norm_moments)(const float *x, int pixels, int lanes, int valid, int begin, int end,
         double *mean, double *m2);
 

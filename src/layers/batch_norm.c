@@ -3,13 +3,13 @@
  * global batch, or of groups of microbatches, whatever the number of ranks.
  *
  * x [c] or [c, h, w], y the same; weight, bias, running_mean, running_var [c], num_batches_tracked.
- * Moments: each microbatch gives count, mean and M2 = sum of (x - mean)² in two passes; they are
- * merged in double along the tree by Chan, Golub & LeVeque's formula (Stanford STAN-CS-79-773,
- * eq. 1.5): M2 = M2a + M2b + (mean_b - mean_a)² * n_a * n_b / (n_a + n_b). One collective forward
- * and one backward. The batch is normalised with the biased variance; running_var takes the
- * unbiased one of the whole batch (left alone where the batch has one value per channel). With
- * groups that is the law of total variance over the groups. Backward: dx = weight / std * (dy -
- * mean(dy) - xhat * mean(dy * xhat)), means over the group. */
+ * Moments: each microbatch gives count, mean and M2 = sum of (x - mean)², taken about a rough mean
+ * and corrected; they are merged in double along the tree by Chan, Golub & LeVeque's formula
+ * (Stanford STAN-CS-79-773, eq. 1.5): M2 = M2a + M2b + (mean_b - mean_a)² * n_a * n_b / (n_a +
+ * n_b). One collective forward and one backward. The batch is normalised with the biased variance;
+ * running_var takes the unbiased one of the whole batch (left alone where the batch has one value
+ * per channel). With groups that is the law of total variance over the groups. Backward: dx =
+ * weight / std * (dy - mean(dy) - xhat * mean(dy * xhat)), means over the group. */
 #include "src/layer.h"
 #include <math.h>
 #include <string.h>
