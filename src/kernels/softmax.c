@@ -1,9 +1,14 @@
 /* softmax.c - softmax and its logarithm over the channels of one microbatch x [channels][n], whose
  * n columns do not know of each other. The largest x is taken out first; sums are taken in double,
- * channel by channel. A product is rounded before anything is added to it: among the branches of a
- * partial vector the compiler would fuse what it does not elsewhere, or the other way round. */
+ * channel by channel. Where n is a piece of a vector, a vector holds several channels side by side,
+ * and what is found for each piece is combined in the end.
+ *
+ * A product is rounded before anything is added to it: among the branches of a partial vector the
+ * compiler would fuse what it does not elsewhere, or the other way round. */
+#include "src/kernels/narrow.h"
 #include "src/kernels/sums.h"
 #include "src/kernels/vector_math.h"
+#include <math.h>
 
 /* log of v >= 1, v = 2^n m, m near 1: n ln(2) + 2 artanh((m - 1) / (m + 1)) by its Taylor series.
  * Within 1e-15 relative to the larger of 1 and the result. */
@@ -25,65 +30,113 @@ INLINE DoubleVector vector_log(DoubleVector v) {
     return exponent * broadcast_double(0x1.62e42fefa39efp-1) + small + (v - v);
 }
 
-/* The next `count` columns: a vector's, or what is left. */
-INLINE Vector load_some(const float *p, int count) {
-    return count == WIDTH ? load(p) : load_part(p, count);
+/* WIDTH columns, or fewer that lie in pieces: `count` vectors, `step` floats from one to the next.
+ * From the one numbered `whole` on they have `part` floats only. */
+typedef struct Columns {
+    const float *a, *b;
+    float *out;
+    size_t step;
+    int count, whole, part;
+    int lanes; /* floats of a piece, WIDTH where there are none */
+} Columns;
+
+INLINE Vector load_row(const Columns *columns, const float *p, int i) {
+    p += (size_t)i * columns->step;
+    return i < columns->whole ? load(p) : load_part(p, columns->part);
 }
 
-INLINE void store_some(float *p, Vector v, int count) {
-    if (count == WIDTH)
+INLINE void store_row(const Columns *columns, int i, Vector v) {
+    float *p = columns->out + (size_t)i * columns->step;
+    if (i < columns->whole)
         store(p, v);
     else
-        store_part(p, v, count);
+        store_part(p, v, columns->part);
 }
 
-typedef void Columns(const float *a, const float *b, float *out, int channels, size_t n, int count);
-
-INLINE void for_columns(
-    Columns *columns, const float *a, const float *b, float *out, int channels, size_t n) {
-    size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) columns(a + i, b + i, out + i, channels, n, WIDTH);
-    if (i < n) columns(a + i, b + i, out + i, channels, n, (int)(n - i));
+/* Row i of a, or where it has no floats what is no larger than any and whose power is 0. */
+INLINE Vector load_logits(const Columns *columns, int i) {
+    Vector v = load_row(columns, columns->a, i);
+    if (i < columns->whole) return v;
+    VectorInt is_there = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(columns->part)};
+    return choose(is_there, v, broadcast(-INFINITY));
 }
 
-INLINE Vector largest_of(const float *x, int channels, size_t n, int count) {
-    Vector largest = load_some(x, count);
-    for (int c = 1; c < channels; c++) {
-        Vector v = load_some(x + c * n, count);
+/* In every piece of `lanes` floats the largest of all pieces' items. */
+INLINE Vector largest_of_pieces(Vector v, int lanes) {
+    float item[WIDTH];
+    if (lanes == WIDTH) return v;
+    store(item, v);
+    for (int i = lanes; i < WIDTH; i++) {
+        float *largest = &item[i & (lanes - 1)];
+        *largest = item[i] > *largest ? item[i] : *largest;
+    }
+    return load_repeated(item, lanes);
+}
+
+INLINE Vector largest_of(const Columns *columns) {
+    Vector largest = load_logits(columns, 0);
+    for (int i = 1; i < columns->count; i++) {
+        Vector v = load_logits(columns, i);
         largest = choose(v > largest, v, largest);
     }
-    return largest;
+    return largest_of_pieces(largest, columns->lanes);
 }
 
-INLINE void forward(
-    const float *x, const float *unused, float *y, int channels, size_t n, int count) {
-    (void)unused;
-    Vector largest = largest_of(x, channels, n, count);
+typedef void Work(const Columns *columns);
+
+INLINE void for_columns(
+    Work *work, const float *a, const float *b, float *out, int channels, size_t n) {
+    Columns columns = {.a = a, .b = b, .out = out, .step = n, .lanes = WIDTH};
+    if (is_piece(n)) {
+        size_t floats = n * (size_t)channels;
+        columns.step = WIDTH;
+        columns.whole = (int)(floats / WIDTH);
+        columns.part = (int)(floats % WIDTH);
+        columns.count = columns.whole + (columns.part > 0);
+        columns.lanes = (int)n;
+        work(&columns);
+        return;
+    }
+    columns.count = columns.whole = channels;
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        work(&columns);
+        columns.a += WIDTH;
+        columns.b += WIDTH;
+        columns.out += WIDTH;
+    }
+    columns.whole = 0;
+    columns.part = (int)(n - i);
+    if (i < n) work(&columns);
+}
+
+INLINE void forward(const Columns *columns) {
+    Vector largest = largest_of(columns);
     Sums sums = {{{0}}};
-    for (int c = 0; c < channels; c++) {
-        Vector power = vector_exp(load_some(x + c * n, count) - largest);
-        store_some(y + c * n, power, count);
+    for (int i = 0; i < columns->count; i++) {
+        Vector power = vector_exp(load_logits(columns, i) - largest);
+        store_row(columns, i, power);
         add_to(&sums, power);
     }
+    sums = sum_pieces(sums, columns->lanes);
     for (int h = 0; h < 2; h++) sums.half[h] = 1 / sums.half[h];
     Vector inverse = narrowed(sums);
-    for (int c = 0; c < channels; c++)
-        store_some(y + c * n, load_some(y + c * n, count) * inverse, count);
+    for (int i = 0; i < columns->count; i++)
+        store_row(columns, i, load_row(columns, columns->out, i) * inverse);
 }
 
 void KERNEL(softmax_forward)(const float *x, float *y, int channels, size_t n) {
     for_columns(forward, x, x, y, channels, n);
 }
 
-INLINE void backward(
-    const float *y, const float *dy, float *dx, int channels, size_t n, int count) {
+INLINE void backward(const Columns *columns) {
     Sums sums = {{{0}}};
-    for (int c = 0; c < channels; c++)
-        add_to(&sums, rounded(load_some(y + c * n, count) * load_some(dy + c * n, count)));
-    Vector sum = narrowed(sums);
-    for (int c = 0; c < channels; c++) {
-        Vector gradient = load_some(dy + c * n, count) - sum;
-        store_some(dx + c * n, load_some(y + c * n, count) * gradient, count);
+    for (int i = 0; i < columns->count; i++)
+        add_to(&sums, rounded(load_row(columns, columns->a, i) * load_row(columns, columns->b, i)));
+    Vector sum = narrowed(sum_pieces(sums, columns->lanes));
+    for (int i = 0; i < columns->count; i++) {
+        Vector gradient = load_row(columns, columns->b, i) - sum;
+        store_row(columns, i, load_row(columns, columns->a, i) * gradient);
     }
 }
 
@@ -91,18 +144,17 @@ void KERNEL(softmax_backward)(const float *y, const float *dy, float *dx, int ch
     for_columns(backward, y, dy, dx, channels, n);
 }
 
-INLINE void log_forward(
-    const float *x, const float *unused, float *y, int channels, size_t n, int count) {
-    (void)unused;
-    Vector largest = largest_of(x, channels, n, count);
+INLINE void log_forward(const Columns *columns) {
+    Vector largest = largest_of(columns);
     Sums sums = {{{0}}}, shift = widened(largest);
-    for (int c = 0; c < channels; c++)
-        add_to(&sums, vector_exp(load_some(x + c * n, count) - largest));
+    for (int i = 0; i < columns->count; i++)
+        add_to(&sums, vector_exp(load_logits(columns, i) - largest));
+    sums = sum_pieces(sums, columns->lanes);
     for (int h = 0; h < 2; h++) shift.half[h] += vector_log(sums.half[h]);
-    for (int c = 0; c < channels; c++) {
-        Sums v = widened(load_some(x + c * n, count));
+    for (int i = 0; i < columns->count; i++) {
+        Sums v = widened(load_row(columns, columns->a, i));
         for (int h = 0; h < 2; h++) v.half[h] -= shift.half[h];
-        store_some(y + c * n, narrowed(v), count);
+        store_row(columns, i, narrowed(v));
     }
 }
 
@@ -110,14 +162,13 @@ void KERNEL(log_softmax_forward)(const float *x, float *y, int channels, size_t 
     for_columns(log_forward, x, x, y, channels, n);
 }
 
-INLINE void log_backward(
-    const float *y, const float *dy, float *dx, int channels, size_t n, int count) {
+INLINE void log_backward(const Columns *columns) {
     Sums sums = {{{0}}};
-    for (int c = 0; c < channels; c++) add_to(&sums, load_some(dy + c * n, count));
-    Vector sum = narrowed(sums);
-    for (int c = 0; c < channels; c++) {
-        Vector power = vector_exp(load_some(y + c * n, count));
-        store_some(dx + c * n, load_some(dy + c * n, count) - rounded(power * sum), count);
+    for (int i = 0; i < columns->count; i++) add_to(&sums, load_row(columns, columns->b, i));
+    Vector sum = narrowed(sum_pieces(sums, columns->lanes));
+    for (int i = 0; i < columns->count; i++) {
+        Vector power = vector_exp(load_row(columns, columns->a, i));
+        store_row(columns, i, load_row(columns, columns->b, i) - rounded(power * sum));
     }
 }
 

@@ -25,6 +25,19 @@ INLINE void add_to(Sums *sums, Vector v) {
     sums->half[1] += term.half[1];
 }
 
+/* In every piece of `lanes` doubles the sums over all pieces; lanes is WIDTH or half of it, a
+ * quarter, ... */
+INLINE Sums sum_pieces(Sums sums, int lanes) {
+    double item[HALF];
+    if (lanes == WIDTH) return sums;
+    DoubleVector both = sums.half[0] + sums.half[1];
+    for (int i = 0; i < HALF; i++) item[i] = both[i];
+    for (int pieces = HALF / 2; pieces >= lanes; pieces /= 2)
+        for (int i = 0; i < pieces; i++) item[i] += item[i + pieces];
+    for (int i = 0; i < HALF; i++) both[i] = item[i & (lanes - 1)];
+    return (Sums){{both, both}};
+}
+
 enum { CHAINS = 4 }; /* sums of a lane, each over every fourth row: no addition waits */
 
 INLINE DoubleVector sum_chains(const DoubleVector *sum) {
