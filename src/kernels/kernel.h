@@ -288,8 +288,6 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(depthwise_weight_gradient)                                                               \
     ENTRY(winograd_pack)                                                                           \
     ENTRY(winograd)                                                                                \
-    ENTRY(group_norm_forward)                                                                      \
-    ENTRY(group_norm_backward)                                                                     \
     ENTRY(max_pool_forward)                                                                        \
     ENTRY(max_pool_backward)                                                                       \
     ENTRY(mean_pool_forward)                                                                       \
@@ -316,6 +314,8 @@ INLINE double sum_double_lanes(DoubleVector v) {
     ENTRY(norm_sums)                                                                               \
     ENTRY(norm_set_slope)                                                                          \
     ENTRY(norm_input_gradient)                                                                     \
+    ENTRY(group_norm_forward)                                                                      \
+    ENTRY(group_norm_backward)                                                                     \
     ENTRY(leaky_relu_forward)                                                                      \
     ENTRY(leaky_relu_backward)                                                                     \
     ENTRY(sigmoid_forward)                                                                         \

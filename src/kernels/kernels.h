@@ -125,9 +125,8 @@ typedef struct KernelGroupNorm {
     int rows_per_weight; /* consecutive rows that share a weight and a bias; divides rows */
     int lanes, valid;
     double eps;
-    float *statistics; /* [groups][3][lanes]: mean, its rest, 1 / deviation; forward writes it */
-    double *sums;      /* [groups][2][lanes], for backward alone */
-    float *means;      /* [groups][2][lanes], the same */
+    float *statistics; /* [groups][3][lanes]: mean, 1 / deviation, minus the mean's rest over
+                          the deviation; forward writes it */
 } KernelGroupNorm;
 
 /* Which random numbers a microbatch draws, and what becomes of them. */

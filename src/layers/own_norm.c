@@ -7,9 +7,6 @@ void own_norm_configure(Layer *self, Shape weights, int is_affine) {
     size_t lanes = (size_t)self->lanes, groups = (size_t)state->groups;
     size_t count = shape_element_count(weights);
     state->statistics = layer_add_scratch_per_microbatch(self, groups * 3 * lanes);
-    state->sums =
-        layer_add_scratch_per_microbatch(self, groups * 2 * lanes * sizeof(double) / sizeof(float));
-    state->means = layer_add_scratch_per_microbatch(self, groups * 2 * lanes);
     state->weight = state->bias = -1;
     if (!is_affine) return;
     state->weight = layer_add_parameter(self, "weight", weights, ones);
@@ -26,9 +23,7 @@ static KernelGroupNorm norm_of(const Microbatch *microbatch) {
         .lanes = microbatch->lanes,
         .valid = microbatch->valid,
         .eps = state->eps,
-        .statistics = layer_scratch(self, state->statistics, microbatch->m),
-        .sums = (double *)(void *)layer_scratch(self, state->sums, microbatch->m),
-        .means = layer_scratch(self, state->means, microbatch->m)};
+        .statistics = layer_scratch(self, state->statistics, microbatch->m)};
 }
 
 static const float *parameter(const Layer *self, int tensor) {

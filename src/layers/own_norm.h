@@ -10,8 +10,7 @@ typedef struct OwnNormState {
     int rows_per_weight; /* pixels of a channel, or 1 */
     double eps;
     int weight, bias;   /* parameters; -1 without affine */
-    int statistics;     /* scratch per microbatch: see KernelGroupNorm; */
-    int sums, means;    /* the same */
+    int statistics;     /* scratch per microbatch: see KernelGroupNorm */
     int dweight, dbias; /* scratch per microbatch: what it adds to the gradients */
 } OwnNormState;
 
