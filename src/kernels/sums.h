@@ -25,16 +25,30 @@ INLINE void add_to(Sums *sums, Vector v) {
     sums->half[1] += term.half[1];
 }
 
+/* Every double for the one `step` places beside it. */
+#if KERNEL_WIDTH == 16
+#define EXCHANGED(v, step)                                                                         \
+    __builtin_shufflevector(v, v, 0 ^ (step), 1 ^ (step), 2 ^ (step), 3 ^ (step), 4 ^ (step),      \
+        5 ^ (step), 6 ^ (step), 7 ^ (step))
+#elif KERNEL_WIDTH == 8
+#define EXCHANGED(v, step)                                                                         \
+    __builtin_shufflevector(v, v, 0 ^ (step), 1 ^ (step), 2 ^ (step), 3 ^ (step))
+#else
+#define EXCHANGED(v, step) __builtin_shufflevector(v, v, 0 ^ (step), 1 ^ (step))
+#endif
+
 /* In every piece of `lanes` doubles the sums over all pieces; the sums themselves where a vector is
  * one piece. */
 INLINE Sums sum_pieces(Sums sums, int lanes) {
-    double item[HALF];
     if (lanes >= WIDTH) return sums;
     DoubleVector both = sums.half[0] + sums.half[1];
-    for (int i = 0; i < HALF; i++) item[i] = both[i];
-    for (int pieces = HALF / 2; pieces >= lanes; pieces /= 2)
-        for (int i = 0; i < pieces; i++) item[i] += item[i + pieces];
-    for (int i = 0; i < HALF; i++) both[i] = item[i & (lanes - 1)];
+#if KERNEL_WIDTH == 16
+    if (lanes <= 4) both += EXCHANGED(both, 4);
+#endif
+#if KERNEL_WIDTH >= 8
+    if (lanes <= 2) both += EXCHANGED(both, 2);
+#endif
+    if (lanes == 1) both += EXCHANGED(both, 1);
     return (Sums){{both, both}};
 }
 
