@@ -36,7 +36,8 @@ INLINE void tiles_forward(const float *x, float *y, const KernelPool *pool, int 
     }
 }
 
-INLINE void tiles_backward(
+/* Within its caller it would get the registers that windows_backward leaves. */
+static __attribute__((noinline)) void tiles_backward(
     const float *x, const float *dy, float *dx, const KernelPool *pool, int relu) {
     int lanes = pool->lanes, odd = pool->width - 2 * pool->out_width;
     size_t row = (size_t)pool->width * lanes;
@@ -60,92 +61,136 @@ INLINE void tiles_backward(
     set_zero(dx + 2 * pool->out_height * row, (size_t)(pool->height - 2 * pool->out_height) * row);
 }
 
-/* A window's pixels. */
-typedef struct Window {
-    KernelWindow rows;
-    int column, step, columns; /* the first column, from one to the next, and how many */
-} Window;
+/* Windows side by side of as many pixels, `row_step` or `step` floats apart; columns [begin, end)
+ * of a row of results. */
+typedef struct Run {
+    int rows, columns;
+    size_t row_step, step;
+    int begin, end;
+} Run;
 
-INLINE Window window_at(const KernelPool *pool, int oh, int ow) {
-    KernelWindow columns = pool->columns[ow];
-    int step = pool->step_w;
-    return (Window){.rows = pool->rows[oh],
-        .column = columns.begin,
-        .step = step,
-        .columns = (columns.end - columns.begin + step - 1) / step};
+INLINE int span_of(KernelWindow window) {
+    return window.end - window.begin;
 }
 
-/* Call function(columns, ...) with the number of columns a constant where it is small: its loops
- * over them have no branches then. */
-#define WITH_COLUMNS(window, function, ...)                                                        \
-    ((window).columns == 3      ? function(3, __VA_ARGS__)                                         \
-        : (window).columns == 2 ? function(2, __VA_ARGS__)                                         \
-                                : function((window).columns, __VA_ARGS__))
+/* The windows of row `oh` from column `begin` to where their size changes. */
+INLINE Run run_at(const KernelPool *pool, int oh, int begin) {
+    int span = span_of(pool->columns[begin]), end = begin + 1;
+    while (end < pool->out_width && span_of(pool->columns[end]) == span) end++;
+    return (Run){.rows = (span_of(pool->rows[oh]) + pool->step_h - 1) / pool->step_h,
+        .columns = (span + pool->step_w - 1) / pool->step_w,
+        .row_step = (size_t)pool->step_h * pool->width * pool->lanes,
+        .step = (size_t)pool->step_w * pool->lanes,
+        .begin = begin,
+        .end = end};
+}
 
-/* The largest value of a window, at `lane`. */
-INLINE Vector window_best(
-    const int columns, const Window *window, const KernelPool *pool, const float *x, int lane) {
-    size_t step = (size_t)window->step * pool->lanes, row = (size_t)pool->width * pool->lanes;
-    const float *from = x + window->rows.begin * row + (size_t)window->column * pool->lanes + lane;
-    Vector best = load(from);
-    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
-        for (int k = 0; k < columns; k++) best = better_of(load(from + k * step), best);
-        from += pool->step_h * row;
-    }
+/* Call function(rows, columns, run, ...) with these numbers constants where they are small: its
+ * loops over them have no branches then. */
+#define WITH_SIZE(run, function, ...)                                                              \
+    ((run)->columns == 3      ? WITH_ROWS(3, run, function, __VA_ARGS__)                           \
+        : (run)->columns == 2 ? WITH_ROWS(2, run, function, __VA_ARGS__)                           \
+                              : function((run)->rows, (run)->columns, run, __VA_ARGS__))
+#define WITH_ROWS(columns, run, function, ...)                                                     \
+    ((run)->rows == 3      ? function(3, columns, run, __VA_ARGS__)                                \
+        : (run)->rows == 2 ? function(2, columns, run, __VA_ARGS__)                                \
+                           : function((run)->rows, columns, run, __VA_ARGS__))
+
+/* The largest value of the window at x. */
+INLINE Vector window_best(const int rows, const int columns, const Run *run, const float *x) {
+    Vector best = load(x);
+    for (int h = 0; h < rows; h++)
+        for (int k = 0; k < columns; k++)
+            best = better_of(load(x + h * run->row_step + k * run->step), best);
     return best;
 }
 
-INLINE void windows_forward(const float *x, float *y, const KernelPool *pool, int relu) {
-    for (int oh = 0; oh < pool->out_height; oh++) {
-        for (int ow = 0; ow < pool->out_width; ow++, y += pool->lanes) {
-            Window window = window_at(pool, oh, ow);
-            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
-                Vector best = WITH_COLUMNS(window, window_best, &window, pool, x, lane);
-                store(y + lane, relu ? rectified(best) : best);
+enum { BLOCK_FLOATS = 4096 }; /* of x, and as many of dx, fit the first cache */
+
+/* Channels of a block: what is found out about a run of windows serves them all. */
+INLINE int channels_at_once(const KernelPool *pool, int begin, int end) {
+    size_t count = BLOCK_FLOATS / input_floats(pool);
+    return count == 0 ? 1 : count < (size_t)(end - begin) ? (int)count : end - begin;
+}
+
+INLINE void run_forward(const int rows, const int columns, const Run *run, const KernelPool *pool,
+    const float *x, float *y, int channels, int relu) {
+    int lanes = pool->lanes;
+    for (int c = 0; c < channels; c++, x += input_floats(pool), y += output_floats(pool)) {
+        for (int ow = run->begin; ow < run->end; ow++) {
+            const float *from = x + (size_t)pool->columns[ow].begin * lanes;
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                Vector best = window_best(rows, columns, run, from + lane);
+                store(y + (size_t)ow * lanes + lane, relu ? rectified(best) : best);
             }
         }
     }
 }
 
-/* Add dy at a window's largest pixel, counted in scan order. */
-INLINE void window_backward(const int columns, const Window *window, const KernelPool *pool,
-    const float *x, VectorInt gradient, float *dx, int lane, int relu) {
-    size_t step = (size_t)window->step * pool->lanes, row = (size_t)pool->width * pool->lanes;
-    size_t start = window->rows.begin * row + (size_t)window->column * pool->lanes + lane,
-           at = start;
-    Vector best = load(x + start);
-    VectorInt where = {0};
-    int pixel = 0;
-    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
-        for (int k = 0; k < columns; k++, pixel++) {
-            Vector v = load(x + at + k * step);
-            VectorInt wins = is_better(v, best);
-            best = choose(wins, v, best);
-            where = (wins & pixel) | (~wins & where);
+INLINE void windows_forward(
+    const float *x, float *y, const KernelPool *pool, int channels, int relu) {
+    size_t row = (size_t)pool->width * pool->lanes, out_row = (size_t)pool->out_width * pool->lanes;
+    for (int oh = 0; oh < pool->out_height; oh++, y += out_row) {
+        Run run = {.end = 0};
+        const float *from = x + pool->rows[oh].begin * row;
+        while (run.end < pool->out_width) {
+            run = run_at(pool, oh, run.end);
+            WITH_SIZE(&run, run_forward, pool, from, y, channels, relu);
         }
-        at += pool->step_h * row;
     }
-    if (relu) gradient &= best > broadcast(0.0f);
-    at = start, pixel = 0;
-    for (int h = window->rows.begin; h < window->rows.end; h += pool->step_h) {
-        for (int k = 0; k < columns; k++, pixel++) {
-            float *to = dx + at + k * step;
-            store(to, load(to) + (Vector)(gradient & (where == pixel)));
+}
+
+/* Add dy at the largest pixel of the window at x, counted in scan order. */
+INLINE void window_backward(const int rows, const int columns, const Run *run, const float *x,
+    VectorInt gradient, float *dx, int relu) {
+    /* best > 0, or always: as a choice of masks, GCC would split it into items */
+    VectorInt low = (VectorInt){REPEAT(relu ? 1 : INT32_MIN)};
+    VectorInt high = (VectorInt){REPEAT(relu ? 0x7f800000 : INT32_MAX)}; /* infinity, before NaN */
+    Vector best = load(x);
+    VectorInt where = {0};
+    for (int h = 0; h < rows; h++) {
+        for (int k = 0; k < columns; k++) {
+            Vector v = load(x + h * run->row_step + k * run->step);
+            VectorInt wins = is_better(v, best);
+            best = better_of(v, best);
+            where = (wins & (h * columns + k)) | (~wins & where);
         }
-        at += pool->step_h * row;
+    }
+    gradient &= ((VectorInt)best >= low) & ((VectorInt)best <= high);
+    where = (VectorInt)rounded((Vector)where); /* or GCC would compare item by item */
+    for (int h = 0; h < rows; h++) {
+        for (int k = 0; k < columns; k++) {
+            float *to = dx + h * run->row_step + k * run->step;
+            store(to, load(to) + (Vector)(gradient & (where == h * columns + k)));
+        }
+    }
+}
+
+INLINE void run_backward(const int rows, const int columns, const Run *run, const KernelPool *pool,
+    const float *x, const float *dy, float *dx, int channels, int relu) {
+    int lanes = pool->lanes;
+    size_t in = input_floats(pool), out = output_floats(pool);
+    for (int c = 0; c < channels; c++, x += in, dx += in, dy += out) {
+        for (int ow = run->begin; ow < run->end; ow++) {
+            size_t at = (size_t)pool->columns[ow].begin * lanes;
+            for (int lane = 0; lane < lanes; lane += WIDTH) {
+                VectorInt gradient = (VectorInt)load(dy + (size_t)ow * lanes + lane);
+                window_backward(rows, columns, run, x + at + lane, gradient, dx + at + lane, relu);
+            }
+        }
     }
 }
 
 INLINE void windows_backward(
-    const float *x, const float *dy, float *dx, const KernelPool *pool, int relu) {
-    set_zero(dx, input_floats(pool));
-    for (int oh = 0; oh < pool->out_height; oh++) {
-        for (int ow = 0; ow < pool->out_width; ow++, dy += pool->lanes) {
-            Window window = window_at(pool, oh, ow);
-            for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
-                VectorInt gradient = (VectorInt)load(dy + lane);
-                WITH_COLUMNS(window, window_backward, &window, pool, x, gradient, dx, lane, relu);
-            }
+    const float *x, const float *dy, float *dx, const KernelPool *pool, int channels, int relu) {
+    size_t row = (size_t)pool->width * pool->lanes, out_row = (size_t)pool->out_width * pool->lanes;
+    set_zero(dx, channels * input_floats(pool));
+    for (int oh = 0; oh < pool->out_height; oh++, dy += out_row) {
+        Run run = {.end = 0};
+        size_t at = pool->rows[oh].begin * row;
+        while (run.end < pool->out_width) {
+            run = run_at(pool, oh, run.end);
+            WITH_SIZE(&run, run_backward, pool, x + at, dy, dx + at, channels, relu);
         }
     }
 }
@@ -156,13 +201,14 @@ void KERNEL(max_pool_forward)(
         KERNEL_OF_WIDEST(max_tiles_forward)(x, y, pool, relu, begin, end);
         return;
     }
-    for (int c = begin; c < end; c++) {
-        const float *from = x + c * input_floats(pool);
-        float *to = y + c * output_floats(pool);
-        if (pool->is_tiled)
-            tiles_forward(from, to, pool, relu);
-        else
-            windows_forward(from, to, pool, relu);
+    size_t in = input_floats(pool), out = output_floats(pool);
+    if (pool->is_tiled) {
+        for (int c = begin; c < end; c++) tiles_forward(x + c * in, y + c * out, pool, relu);
+        return;
+    }
+    for (int c = begin, count; c < end; c += count) {
+        count = channels_at_once(pool, c, end);
+        windows_forward(x + c * in, y + c * out, pool, count, relu);
     }
 }
 
@@ -172,13 +218,15 @@ void KERNEL(max_pool_backward)(const float *x, const float *dy, float *dx, const
         KERNEL_OF_WIDEST(max_tiles_backward)(x, dy, dx, pool, relu, begin, end);
         return;
     }
-    for (int c = begin; c < end; c++) {
-        const float *from = x + c * input_floats(pool), *gradient = dy + c * output_floats(pool);
-        float *to = dx + c * input_floats(pool);
-        if (pool->is_tiled)
-            tiles_backward(from, gradient, to, pool, relu);
-        else
-            windows_backward(from, gradient, to, pool, relu);
+    size_t in = input_floats(pool), out = output_floats(pool);
+    if (pool->is_tiled) {
+        for (int c = begin; c < end; c++)
+            tiles_backward(x + c * in, dy + c * out, dx + c * in, pool, relu);
+        return;
+    }
+    for (int c = begin, count; c < end; c += count) {
+        count = channels_at_once(pool, c, end);
+        windows_backward(x + c * in, dy + c * out, dx + c * in, pool, count, relu);
     }
 }
 

@@ -26,7 +26,8 @@ static const PoolCase pool_cases[] = {{{2, 2, 2, 0, 1, 1}, {2, 2, 2, 0, 1, 1}, 1
     {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 1}, {{5, 2, 2, 0, 1, 2}, {7, 2, 2, 0, 1, 3}, 1},
     {{3, 2, 2, 0, 1, 1}, {37, 2, 2, 0, 1, 18}, 1}, {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 0},
     {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0}, {{6, 3, 1, 0, 1, 4}, {5, 2, 3, 1, 1, 2}, 0},
-    {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0}, {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0}};
+    {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0}, {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0},
+    {{9, 4, 2, 2, 1, 5}, {8, 5, 1, 2, 1, 8}, 0}, {{5, 3, 2, 1, 1, 3}, {6, 4, 1, 2, 1, 7}, 0}};
 enum { POOL_CASES = sizeof pool_cases / sizeof *pool_cases, WINDOWS_MAX = 32 };
 
 typedef struct Pool {
@@ -161,6 +162,20 @@ START_TEST(the_first_of_equal_pixels_wins) {
             assert_as_wanted(&p, 0);
             pool_finish(&p);
         }
+    }
+}
+END_TEST
+
+START_TEST(the_first_of_zeros_keeps_its_sign) {
+    FOR_EACH_TABLE(kernels, lanes) {
+        Pool p;
+        pool_begin(&p, kernels, lanes, &pool_cases[_i]);
+        for (size_t i = 0; i < p.in; i++) p.x[i] = i % 5 % 2 ? -0.0f : 0.0f;
+        run_max(&p, 0);
+        for_windows(&p, 0, plain_max);
+        assert_as_wanted(&p, 0);
+        for (size_t i = 0; i < p.out; i++) ASSERT_EACH(!signbit(p.y[i]) == !signbit(p.want_y[i]));
+        pool_finish(&p);
     }
 }
 END_TEST
@@ -407,6 +422,7 @@ int main(void) {
     TCase *tests = unit_check_case(suite, "kernels");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, the_first_of_equal_pixels_wins, 0, POOL_CASES);
+    tcase_add_loop_test(tests, the_first_of_zeros_keeps_its_sign, 0, POOL_CASES);
     tcase_add_loop_test(tests, nan_wins_and_takes_the_gradient, 0, POOL_CASES);
     tcase_add_loop_test(tests, a_fused_relu_is_a_relu_before, 0, POOL_CASES);
     tcase_add_loop_test(tests, means_agree_with_a_plain_loop, 0, POOL_CASES);
