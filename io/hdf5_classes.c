@@ -7,50 +7,96 @@ enum { NAME_BYTES_MAX = 4096, COUNT_MAX = 1 << 16 };
 
 static const char attribute_name[] = "classes";
 
-/* `texts`: of `bytes` each, filled up with zeros or blanks. */
-static Status add_names(NameList *names, const char *texts, hsize_t count, size_t bytes) {
-    char name[NAME_BYTES_MAX + 1];
-    for (hsize_t i = 0; i < count; i++, texts += bytes) {
-        memcpy(name, texts, bytes);
-        name[bytes] = '\0';
-        for (size_t end = strlen(name); end > 0 && name[end - 1] == ' '; end--)
-            name[end - 1] = '\0';
-        TRY(name_list_add(names, name));
-    }
-    return STATUS_OK;
+/* The attribute, opened. */
+typedef struct Texts {
+    const char *path;
+    hid_t attribute, type, space;
+    hsize_t count;
+} Texts;
+
+static Status fail_size(const Texts *texts) {
+    return FAIL(STATUS_DATA, "%s: attribute %s: at most %d names of %d bytes expected", texts->path,
+        attribute_name, COUNT_MAX, NAME_BYTES_MAX);
 }
 
-static Status read_names(
-    const Hdf5File *file, hid_t attribute, hid_t type, hsize_t count, NameList *names) {
-    char *texts = NULL;
-    size_t bytes = H5Tget_size(type);
-    if (bytes < 1 || bytes > NAME_BYTES_MAX || count > COUNT_MAX)
-        return FAIL(STATUS_DATA, "%s: attribute %s: at most %d names of %d bytes expected",
-            file->path, attribute_name, COUNT_MAX, NAME_BYTES_MAX);
-    TRY(MEMORY_ALLOCATE(&texts, (size_t)count * bytes, "names of the classes"));
-    Status status = STATUS_OK;
-    if (hdf5_fault_is_due() || H5Aread(attribute, type, texts) < 0)
-        status = hdf5_fail_read(file->path, "cannot read the names of its classes");
-    if (status == STATUS_OK) status = add_names(names, texts, count, bytes);
-    memory_free(texts);
+static Status read_attribute(const Texts *texts, void *out) {
+    if (!hdf5_fault_is_due() && H5Aread(texts->attribute, texts->type, out) >= 0) return STATUS_OK;
+    return hdf5_fail_read(texts->path, "cannot read the names of its classes");
+}
+
+/* `text`: `bytes` long, or ended by a zero or blanks before. */
+static Status add_name(NameList *names, const char *text, size_t bytes) {
+    char name[NAME_BYTES_MAX + 1];
+    size_t length = strnlen(text, bytes);
+    while (length > 0 && text[length - 1] == ' ') length--;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    return name_list_add(names, name);
+}
+
+/* ---- texts of fixed length ---- */
+
+static Status read_fixed(const Texts *texts, NameList *names) {
+    char *all = NULL;
+    size_t bytes = H5Tget_size(texts->type);
+    if (bytes < 1 || bytes > NAME_BYTES_MAX) return fail_size(texts);
+    TRY(MEMORY_ALLOCATE(&all, (size_t)texts->count * bytes, "names of the classes"));
+    Status status = read_attribute(texts, all);
+    for (hsize_t i = 0; i < texts->count && status == STATUS_OK; i++)
+        status = add_name(names, all + i * bytes, bytes);
+    memory_free(all);
     return status;
 }
 
+/* ---- texts of variable length ---- */
+
+/* `text`: NULL where nothing was stored. */
+static Status add_variable(const Texts *texts, NameList *names, const char *text) {
+    size_t bytes = text == NULL ? 0 : strlen(text);
+    if (bytes > NAME_BYTES_MAX) return fail_size(texts);
+    return add_name(names, text == NULL ? "" : text, bytes);
+}
+
+static Status read_variable(const Texts *texts, NameList *names) {
+    char **all = NULL;
+    TRY(MEMORY_ALLOCATE(&all, (size_t)texts->count, "names of the classes"));
+    Status status = read_attribute(texts, all);
+    int is_read = status == STATUS_OK;
+    for (hsize_t i = 0; i < texts->count && status == STATUS_OK; i++)
+        status = add_variable(texts, names, all[i]);
+    if (is_read) H5Dvlen_reclaim(texts->type, texts->space, H5P_DEFAULT, all);
+    memory_free(all);
+    return status;
+}
+
+/* ---- which of them ---- */
+
+static int is_list(Texts *texts) {
+    return texts->type >= 0 && texts->space >= 0 && H5Tget_class(texts->type) == H5T_STRING &&
+           H5Sget_simple_extent_type(texts->space) == H5S_SIMPLE &&
+           H5Sget_simple_extent_ndims(texts->space) == 1 &&
+           H5Sget_simple_extent_dims(texts->space, &texts->count, NULL) == 1;
+}
+
+static Status read_names(Texts *texts, NameList *names) {
+    if (!is_list(texts) || texts->count == 0) return STATUS_OK;
+    if (texts->count > COUNT_MAX) return fail_size(texts);
+    return H5Tis_variable_str(texts->type) > 0 ? read_variable(texts, names)
+                                               : read_fixed(texts, names);
+}
+
 Status hdf5_classes_read(const Hdf5File *file, NameList *names) {
-    hsize_t count = 0;
     htri_t is_there = H5Aexists(file->id, attribute_name);
     if (is_there == 0) return STATUS_OK;
     hid_t attribute = is_there < 0 ? -1 : H5Aopen(file->id, attribute_name, H5P_DEFAULT);
     if (attribute < 0) return hdf5_fail_read(file->path, "cannot open the names of its classes");
-    hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
-    int is_list = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING &&
-                  H5Tis_variable_str(type) == 0 && H5Sget_simple_extent_type(space) == H5S_SIMPLE &&
-                  H5Sget_simple_extent_ndims(space) == 1 &&
-                  H5Sget_simple_extent_dims(space, &count, NULL) == 1;
-    Status status =
-        is_list && count > 0 ? read_names(file, attribute, type, count, names) : STATUS_OK;
-    if (type >= 0) H5Tclose(type);
-    if (space >= 0) H5Sclose(space);
+    Texts texts = {.path = file->path,
+        .attribute = attribute,
+        .type = H5Aget_type(attribute),
+        .space = H5Aget_space(attribute)};
+    Status status = read_names(&texts, names);
+    if (texts.type >= 0) H5Tclose(texts.type);
+    if (texts.space >= 0) H5Sclose(texts.space);
     H5Aclose(attribute);
     return status;
 }

@@ -6,8 +6,9 @@
 #include "io/name_list.h"
 
 /* Local; the caller holds an HDF5_SECTION. Add the texts of the root's attribute `classes`, a list
- * of texts of fixed length as dataset_file.h writes it, to `names`; none where there is no such
- * attribute, or another one. Fails with STATUS_DATA, STATUS_IO, STATUS_NO_MEMORY. */
+ * of texts of fixed length, as dataset_file.h writes it, or of variable length, as h5py does, to
+ * `names`; none where there is no such attribute, or one that is no such list. Fails with
+ * STATUS_DATA, STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status hdf5_classes_read(const Hdf5File *file, NameList *names);
 
 #endif

@@ -237,7 +237,22 @@ static void write_classes(size_t bytes, H5T_str_t filled, const void *texts, hsi
     ck_assert_int_ge(H5Fclose(file), 0);
 }
 
-START_TEST(names_of_the_classes_are_read_in_every_form_of_fixed_length) {
+/* With each of its steps failing once. */
+static void refuse_each_step_of_reading_classes(void) {
+    NameList names = {.names = NULL};
+    for (long n = 1, seen = n; seen >= n; n++) {
+        status_arm_fault(n, 0);
+        Status status = dataset_read_classes(&job, &names);
+        seen = status_fault_points_seen();
+        status_arm_fault(0, 0);
+        name_list_free(&names);
+        ck_assert(
+            seen < n ? status == STATUS_OK : status == STATUS_IO || status == STATUS_NO_MEMORY);
+        ck_assert_uint_eq(memory_in_use(), 0);
+    }
+}
+
+START_TEST(names_of_the_classes_are_read_in_every_form) {
     static const struct {
         H5T_str_t filled;
         const char *texts;
@@ -255,23 +270,30 @@ START_TEST(names_of_the_classes_are_read_in_every_form_of_fixed_length) {
         ck_assert_str_eq(names.names[1], i < 2 ? "deer" : "ox");
         name_list_free(&names);
     }
-    for (long n = 1, seen = n; seen >= n; n++) {
-        status_arm_fault(n, 0);
-        Status status = dataset_read_classes(&job, &names);
-        seen = status_fault_points_seen();
-        status_arm_fault(0, 0);
-        name_list_free(&names);
-        ck_assert(
-            seen < n ? status == STATUS_OK : status == STATUS_IO || status == STATUS_NO_MEMORY);
-        ck_assert_uint_eq(memory_in_use(), 0);
-    }
-    write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, (const char *[]){"cat", "deer"}, 2);
+    refuse_each_step_of_reading_classes();
+    write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, (const char *[]){"cat", "", "Reh im Wald "}, 3);
     ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_OK);
-    ck_assert_uint_eq(names.count, 0);
-    static char long_text[5000] = "cat";
+    ck_assert_uint_eq(names.count, 3);
+    ck_assert_str_eq(names.names[0], "cat");
+    ck_assert_str_eq(names.names[1], "");
+    ck_assert_str_eq(names.names[2], "Reh im Wald");
+    name_list_free(&names);
+    refuse_each_step_of_reading_classes();
+}
+END_TEST
+
+START_TEST(names_of_classes_beyond_any_measure_are_refused) {
+    static char long_text[5000];
+    static const char *const long_texts[] = {"cat", long_text};
+    NameList names = {.names = NULL};
+    memset(long_text, 'a', sizeof long_text - 1);
     write_classes(sizeof long_text, H5T_STR_NULLPAD, long_text, 1);
     ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_DATA);
     name_list_free(&names);
+    write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, long_texts, 2);
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_DATA);
+    name_list_free(&names);
+    ck_assert_uint_eq(memory_in_use(), 0);
 }
 END_TEST
 
@@ -535,7 +557,8 @@ int main(void) {
     tcase_add_loop_test(tests, one_list_of_names_holds_for_every_split, 0,
         (int)(sizeof name_cases / sizeof *name_cases));
     tcase_add_test(tests, no_split_is_renamed_or_passed_over_in_silence);
-    tcase_add_test(tests, names_of_the_classes_are_read_in_every_form_of_fixed_length);
+    tcase_add_test(tests, names_of_the_classes_are_read_in_every_form);
+    tcase_add_test(tests, names_of_classes_beyond_any_measure_are_refused);
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);
