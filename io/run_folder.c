@@ -27,8 +27,9 @@ static Status create_with_parents(const char *folder) {
     return create_one(path);
 }
 
-Status run_folder_create(const char *folder) {
+Status run_folder_create(const char *folder, int *is_new) {
     char path[RUN_FOLDER_PATH_BYTES + 16];
+    *is_new = access(folder, F_OK) != 0;
     if (strlen(folder) + 64 > RUN_FOLDER_PATH_BYTES)
         return FAIL(STATUS_CREATE, "--out: a path of %zu characters is too long", strlen(folder));
     snprintf(path, sizeof path, "%s/checkpoints", folder);
@@ -37,6 +38,18 @@ Status run_folder_create(const char *folder) {
         return FAIL(
             STATUS_CREATE, "%s: cannot write into this folder: %s", folder, strerror(errno));
     return STATUS_OK;
+}
+
+void run_folder_remove(const char *folder) {
+    static const char *const files[] = {"log.txt", "job.yaml", "metrics.jsonl", "lock"};
+    char path[RUN_FOLDER_PATH_BYTES + 16];
+    snprintf(path, sizeof path, "%s/checkpoints", folder);
+    if (rmdir(path) != 0) return;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
 }
 
 Status run_folder_write(const char *folder, const char *name, const char *text) {

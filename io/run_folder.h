@@ -8,8 +8,12 @@
 enum { RUN_FOLDER_PATH_BYTES = 4096 };
 
 /* Local. Create `folder` with its parents, and `folder`/checkpoints; both may exist.
- * Fails with STATUS_CREATE, naming the part that cannot be created or written to. */
-MUST_CHECK Status run_folder_create(const char *folder);
+ * `*is_new`: `folder` did not. Fails with STATUS_CREATE, naming the part that cannot be created or
+ * written to. */
+MUST_CHECK Status run_folder_create(const char *folder, int *is_new);
+
+/* Local. Remove a folder whose run never began; one that holds a checkpoint stays as it is. */
+void run_folder_remove(const char *folder);
 
 /* Local. Write `folder`/`name` whole or not at all. Fails with STATUS_CREATE, STATUS_IO. */
 MUST_CHECK Status run_folder_write(const char *folder, const char *name, const char *text);

@@ -46,9 +46,10 @@ static Status open_folder(Trainer *trainer) {
     const TrainerOptions *options = trainer->options;
     char path[RUN_FOLDER_PATH_BYTES + 16];
     char **names = NULL;
-    int count = 0;
-    TRY(run_folder_create(options->folder));
+    int count = 0, is_new = 0;
+    TRY(run_folder_create(options->folder, &is_new));
     TRY(checkpoint_lock(&trainer->lock, options->folder, LOCK_WAIT_SECONDS));
+    trainer->folder_is_new = is_new; /* without the lock it is another job's */
     snprintf(path, sizeof path, "%s/checkpoints", options->folder);
     TRY(checkpoint_list(path, &names, &count));
     memory_free(names);
@@ -390,11 +391,13 @@ Status trainer_run(Comm *comm, const TrainerOptions *options) {
     Trainer trainer = {.comm = comm, .options = options};
     listen_to_signals();
     Status status = set_up(&trainer);
+    int never_began = status != STATUS_OK;
     if (status == STATUS_OK) status = train(&trainer);
     report_profile(&trainer);
     if (status == STATUS_STOPPED) progress_print(trainer.display, "%s", status_message());
     if (status != STATUS_OK && status != STATUS_STOPPED)
         progress_log(trainer.display, status_message());
     tear_down(&trainer);
+    if (never_began && trainer.folder_is_new) run_folder_remove(options->folder);
     return status;
 }

@@ -60,6 +60,7 @@ typedef struct Trainer {
     Progress *display;
     Metrics *metrics;
     CheckpointLock *lock;
+    int folder_is_new;
 } Trainer;
 
 /* Collective: options equal on all ranks. Train a job to its end.

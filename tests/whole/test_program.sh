@@ -86,6 +86,13 @@ expect 0 ranks 2 eval "$folder/run/best.h5" --mode train
 has "train mode"
 cmp -s "$folder/one" "$folder/out" && fail "--mode train has no effect"
 
+# A job that does not fit its data leaves no folder behind; one that was there before stays.
+expect 78 ranks 2 train "$source_folder/jobs/quickstart.yaml" --set model.input=[1,5,5] --out "$folder/unfit"
+[ ! -e "$folder/unfit" ] || fail "a run that never began left its folder"
+mkdir "$folder/unfit"
+expect 78 "$lockstep" train "$source_folder/jobs/quickstart.yaml" --set model.input=[1,5,5] --out "$folder/unfit"
+[ -d "$folder/unfit" ] || fail "a folder of the user's was removed"
+
 # Up to 20 classes there is a matrix, whose rows hold each class's samples; above, only the counts of each class.
 # Classes without samples, and more classes than memory has room for the squares of, are no harm.
 for classes in 20 21 60000; do
