@@ -162,6 +162,26 @@ static Status check_argument_count(const Command *command, const CommandLine *li
         command->usage);
 }
 
+/* The flag that `given`, "--FLAG=VALUE", gives a value to; getopt tells its letter then. */
+static const char *find_valued_flag(const char *given, int letter) {
+    size_t length = strcspn(given, "=");
+    if (strncmp(given, "--", 2) != 0 || given[length] == '\0') return NULL;
+    for (int i = 0; i < COMMAND_OPTION_COUNT; i++)
+        if (command_options[i].letter == letter &&
+            strncmp(command_options[i].name, given + 2, length - 2) == 0)
+            return command_options[i].name;
+    return NULL;
+}
+
+/* getopt refused `given`; `letter`: one that it does not know, or the flag's; 0: a long option. */
+static Status fail_unknown(const Command *command, const char *given, int letter) {
+    char text[3] = {'-', (char)letter, '\0'};
+    const char *flag = find_valued_flag(given, letter);
+    if (flag != NULL) return FAIL(STATUS_USAGE, "--%s takes no value", flag);
+    return FAIL(STATUS_USAGE, "%s does not know %s: lockstep %s %s", command->name,
+        letter != 0 ? text : given, command->name, command->usage);
+}
+
 static Status parse_line(
     const Command *command, CommandLine *line, int argc, char **argv, int *wants_help) {
     *line = (CommandLine){
@@ -179,12 +199,7 @@ static Status parse_line(
             return STATUS_OK;
         }
         if (letter == ':') return FAIL(STATUS_USAGE, "%s wants a value", argv[optind - 1]);
-        if (letter == '?' && optopt != 0)
-            return FAIL(STATUS_USAGE, "%s does not know -%c: lockstep %s %s", command->name, optopt,
-                command->name, command->usage);
-        if (letter == '?')
-            return FAIL(STATUS_USAGE, "%s does not know %s: lockstep %s %s", command->name,
-                argv[optind - 1], command->name, command->usage);
+        if (letter == '?') return fail_unknown(command, argv[optind - 1], optopt);
         if (strchr(command->options, letter) == NULL)
             return FAIL(STATUS_USAGE, "%s does not know --%s: lockstep %s %s", command->name,
                 list[number].name, command->name, command->usage);

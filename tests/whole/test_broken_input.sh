@@ -69,4 +69,8 @@ quickly 73 ranks 2 train --out /proc/none
 quickly 78 "$lockstep" config --set optimizer.lr=fast
 quickly 0 "$lockstep" --version
 quickly 0 "$lockstep" --help
+expect 64 "$lockstep" train --resume=3
+expect_text "--resume takes no value"
+expect 64 "$lockstep" train -r
+expect_text "train does not know -r"
 passed
