@@ -153,8 +153,8 @@ Status byte_file_check_folder(const char *folder) {
         return FAIL(STATUS_IO, "data.path: cannot look into '%s': %s", folder, strerror(errno));
     if (!S_ISDIR(info.st_mode))
         return FAIL(STATUS_DATA,
-            "data.path: '%s' is a file; the folder that holds it is expected, but for data.format: "
-            "hdf5, which reads one file",
+            "data.path: '%s' is a file; the folder that holds it is expected (only format hdf5 "
+            "reads a single file)",
             folder);
     return STATUS_OK;
 }
