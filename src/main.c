@@ -285,8 +285,19 @@ static Status run_on_ranks(const Command *command, int argc, char **argv) {
     return status;
 }
 
-static Status tell_unknown_command(const char *word) {
-    char known[256] = "";
+/* Whether the command has two words, of which `word` is the first. */
+static int is_of_group(const Command *command, const char *word) {
+    size_t length = strlen(word);
+    return strncmp(command->name, word, length) == 0 && command->name[length] == ' ';
+}
+
+/* Both words where the first one is that of commands of two. */
+static Status tell_unknown_command(int argc, char **argv) {
+    char known[256] = "", word[SUGGEST_WORD_BYTES + 1];
+    snprintf(word, sizeof word, "%s", argv[1]);
+    for (int i = 0; commands[i] != NULL && argc > 2; i++)
+        if (is_of_group(commands[i], argv[1]))
+            snprintf(word, sizeof word, "%s %s", argv[1], argv[2]);
     Suggestion nearest = {.wrong = word};
     for (int i = 0; commands[i] != NULL; i++) {
         size_t used = strlen(known);
@@ -304,11 +315,9 @@ static int asks_for_help(int argc, char **argv, int index) {
 
 /* All commands of two words, of which `word` is the first; returns how many there are. */
 static int print_help_of_group(const char *word) {
-    size_t length = strlen(word);
     int count = 0;
     for (int i = 0; commands[i] != NULL; i++) {
-        const char *name = commands[i]->name;
-        if (strncmp(name, word, length) != 0 || name[length] != ' ') continue;
+        if (!is_of_group(commands[i], word)) continue;
         if (count++ > 0 && !is_silent_rank()) printf("\n");
         if (!is_silent_rank()) help_print_command(commands[i]);
     }
@@ -321,7 +330,7 @@ static Status run_command(int argc, char **argv) {
     if (command != NULL)
         return command->needs_ranks ? run_on_ranks(command, argc, argv)
                                     : run_alone(command, argc, argv);
-    Status status = tell_unknown_command(argv[1]);
+    Status status = tell_unknown_command(argc, argv);
     if (!is_silent_rank()) print_error(status);
     return status;
 }

@@ -73,4 +73,6 @@ expect 64 "$lockstep" train --resume=3
 expect_text "--resume takes no value"
 expect 64 "$lockstep" train -r
 expect_text "train does not know -r"
+expect 64 "$lockstep" bench krnels
+expect_text 'no command "bench krnels"; did you mean "bench kernels"?'
 passed
