@@ -24,7 +24,10 @@ const CommandOption command_options[] = {
     {"repeats", 'n', "N", "measurements, of which the median counts; 11 without it"},
     {"json", 'j', NULL, "print a JSON object per line instead of columns"},
     {"help", 'h', NULL, "print this"},
+    {.name = NULL},
 };
+_Static_assert(sizeof command_options / sizeof *command_options <= COMMAND_OPTION_MAX + 1,
+    "room for all options and the end");
 
 void help_print(const Command *const *commands) {
     printf("lockstep trains neural networks on CPU clusters: the same bits on any number of "
@@ -50,8 +53,7 @@ void help_print_command(const Command *command) {
     printf("lockstep %s %s\n    %s\n", command->name, command->usage, command->summary);
     if (command->details != NULL) printf("\n%s", command->details);
     printf("\nOptions:\n");
-    for (const CommandOption *option = command_options;
-         option < command_options + COMMAND_OPTION_COUNT; option++) {
+    for (const CommandOption *option = command_options; option->name != NULL; option++) {
         char text[32];
         if (option->letter != 'h' && strchr(command->options, option->letter) == NULL) continue;
         snprintf(text, sizeof text, "--%s%s%s", option->name, option->value == NULL ? "" : " ",

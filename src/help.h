@@ -12,8 +12,8 @@ typedef struct CommandOption {
     const char *doc;   /* one line */
 } CommandOption;
 
-enum { COMMAND_OPTION_COUNT = 20 };
-extern const CommandOption command_options[COMMAND_OPTION_COUNT];
+enum { COMMAND_OPTION_MAX = 32 };
+extern const CommandOption command_options[]; /* ended by a name that is NULL */
 
 /* Local. Print all commands, a NULL at their end; one command with its options and examples. */
 void help_print(const Command *const *commands);

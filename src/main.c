@@ -147,12 +147,13 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
 }
 
 /* The table of options as getopt_long wants it. */
-static void list_options(struct option list[COMMAND_OPTION_COUNT + 1]) {
-    for (int i = 0; i < COMMAND_OPTION_COUNT; i++)
+static void list_options(struct option list[COMMAND_OPTION_MAX + 1]) {
+    int i = 0;
+    for (; command_options[i].name != NULL; i++)
         list[i] = (struct option){command_options[i].name,
             command_options[i].value == NULL ? no_argument : required_argument, NULL,
             command_options[i].letter};
-    list[COMMAND_OPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
+    list[i] = (struct option){NULL, 0, NULL, 0};
 }
 
 static Status check_argument_count(const Command *command, const CommandLine *line) {
@@ -166,7 +167,7 @@ static Status check_argument_count(const Command *command, const CommandLine *li
 static const char *find_valued_flag(const char *given, int letter) {
     size_t length = strcspn(given, "=");
     if (strncmp(given, "--", 2) != 0 || given[length] == '\0') return NULL;
-    for (int i = 0; i < COMMAND_OPTION_COUNT; i++)
+    for (int i = 0; command_options[i].name != NULL; i++)
         if (command_options[i].letter == letter &&
             strncmp(command_options[i].name, given + 2, length - 2) == 0)
             return command_options[i].name;
@@ -186,7 +187,7 @@ static Status parse_line(
     const Command *command, CommandLine *line, int argc, char **argv, int *wants_help) {
     *line = (CommandLine){
         .train = {.engine = {.thread_count = 1, .trains = 1}}, .bench = {.repeats = BENCH_REPEATS}};
-    struct option list[COMMAND_OPTION_COUNT + 1];
+    struct option list[COMMAND_OPTION_MAX + 1];
     list_options(list);
     opterr = 0;
     optind = strchr(command->name, ' ') != NULL ? 3 : 2;
