@@ -65,7 +65,7 @@ static Status check_output(const Job *job, int64_t class_count) {
         (long long)class_count, (long long)class_count);
 }
 
-/* What the job asks for and the set cannot give, before the set is read. */
+/* What the job asks for and the set cannot give, before images are held in memory. */
 static Status check_job(const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
     Shape sample;
     TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));

@@ -27,7 +27,8 @@ enum { DATASET_NOTE_BYTES = 256 };
 /* Collective: job equal on all ranks. Whether the set comes with test samples; part of a test split
  * counts as one, so that dataset_open tells what is missing. On rank 0 `note` becomes a line for
  * the user where another split is taken for the test split, or passed over, else "". Fails, agreed,
- * as dataset_open. */
+ * with STATUS_CONFIG (data.path is too long), STATUS_MISSING, STATUS_DATA, STATUS_IO,
+ * STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_has_test(
     Comm *comm, const Job *job, int *has_test, char note[DATASET_NOTE_BYTES]);
 
@@ -37,14 +38,16 @@ MUST_CHECK Status dataset_has_test(
  * images that stay in their file, up to 64 samples, evenly spread from the first to the last, and
  * the file's length go into the digest instead: it tells sets apart, but not a change in a sample
  * it does not look at. `*dataset` is filled; the caller frees with dataset_free (Collective), also
- * after a failure. Fails, agreed, with STATUS_MISSING (no such file, naming those looked for),
- * STATUS_DATA (message names file and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
+ * after a failure. Fails, agreed, with STATUS_CONFIG (the job does not fit the set, message names
+ * the key), STATUS_MISSING (no such file, naming those looked for), STATUS_DATA (message names file
+ * and byte offset, or the sample), STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_open(Dataset *dataset, Comm *comm, const Job *job, DatasetSplit split);
 void dataset_free(Dataset *dataset);
 
 /* Local. The names of the classes in the order of their labels, into an empty list; none where the
  * set has none, and maybe not as many as there are classes. The caller frees with name_list_free,
- * also after a failure. Fails with STATUS_DATA, STATUS_IO, STATUS_NO_MEMORY. */
+ * also after a failure. Fails with STATUS_CONFIG (data.path is too long), STATUS_MISSING,
+ * STATUS_DATA, STATUS_IO, STATUS_NO_MEMORY. */
 MUST_CHECK Status dataset_read_classes(const Job *job, NameList *names);
 
 /* Local. The digest in hexadecimal. */

@@ -20,8 +20,8 @@ typedef struct DatasetSizes {
     int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
 } DatasetSizes;
 
-/* `has_split` and the next three functions are Local; one rank of each node calls them. They see
- * nothing but the job's data section and seed. */
+/* All functions are Local and see nothing but the job's data section and seed. Rank 0 alone calls
+ * `has_split` and `read_classes`, one rank of each node `measure` and `fill`. */
 typedef struct DatasetFormat {
     /* Whether anything of a split is there, images or labels; `note`, "" as it comes, tells where
      * something of the set is taken for it, or passed over. NULL for formats whose sets always have

@@ -7,12 +7,16 @@
 #include <string.h>
 
 enum {
-    LINE_CODES = 96,     /* of a source line that are shown */
-    CODES_BEFORE = 64,   /* of them before the caret, when the line is longer */
-    NAME_BYTES = 256,    /* of a file name that are shown: its end */
+    LINE_CODES = 96,   /* of a source line that are shown */
+    CODES_BEFORE = 64, /* of them before the caret, when the line is longer */
+    NAME_BYTES = 256,  /* of a file name that are shown: its end */
+    SHOWN_BYTES = NAME_BYTES + 8,
+    POSITION_BYTES = 64, /* ":LINE:COLUMN" */
     EXCERPT_BYTES = 640, /* source line and caret */
     WHOLE_BYTES = NAME_BYTES + JOB_PROBLEM_BYTES + EXCERPT_BYTES + 128
 };
+
+_Static_assert(SHOWN_BYTES + POSITION_BYTES <= JOB_ORIGIN_BYTES, "a place is never cut");
 
 static int is_before(const JobPlace *a, const JobPlace *b) {
     if (a->source->order != b->source->order) return a->source->order < b->source->order;
@@ -128,7 +132,7 @@ void job_problems_print_place(const JobPlace *place, char out[JOB_ORIGIN_BYTES])
     const JobSource *source = place->source;
     size_t name_bytes = strlen(source->name);
     const char *name = source->name + (name_bytes > NAME_BYTES ? name_bytes - NAME_BYTES : 0);
-    char shown_name[NAME_BYTES + 8], position[64] = "";
+    char shown_name[SHOWN_BYTES], position[POSITION_BYTES] = "";
     utf8_shorten(name, shown_name, sizeof shown_name);
     if (!source->is_argument)
         snprintf(position, sizeof position, ":%zu:%zu", place->line, place->column);
