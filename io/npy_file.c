@@ -111,8 +111,7 @@ static Status parse_type(const Parser *parser, NpyFile *file, const char *word) 
     if (!is_known)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: element type '%s' found, integers of 1, 2, 4 or 8 bytes or floats of "
-            "2, "
-            "4 or 8 expected; convert with a.astype(...) before np.save",
+            "2, 4 or 8 expected; convert with a.astype(...) before np.save",
             file->bytes.path, (long long)parser->start, word);
     file->kind = (NpyKind)kind;
     file->item_bytes = bytes;
@@ -222,8 +221,7 @@ static Status check_length(const NpyFile *file) {
     if (!bytes->is_compressed && promised < most)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the file goes on, to %lld bytes, after the %s elements of %d bytes "
-            "that "
-            "its header promises",
+            "that its header promises",
             bytes->path, (long long)promised, (long long)most, text, file->item_bytes);
     return STATUS_OK;
 }

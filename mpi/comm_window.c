@@ -58,8 +58,7 @@ static Status check_room(size_t bytes) {
     if (bytes < free_bytes && free_bytes - bytes >= MIB) return STATUS_OK;
     return FAIL(STATUS_NO_MEMORY,
         "shared memory: %zu MiB more are needed on this node, and /dev/shm has %zu MiB free: "
-        "enlarge "
-        "it (docker run --shm-size=...), or start one rank per node with --threads",
+        "enlarge it (docker run --shm-size=...), or start one rank per node with --threads",
         bytes / MIB + 1, free_bytes / MIB);
 }
 

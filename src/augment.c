@@ -21,8 +21,7 @@ Status augment_check(const AugmentOptions *options, Shape sample) {
     if (options->random_crop >= smaller && options->random_crop > 0)
         return FAIL(STATUS_CONFIG,
             "data.augment.random_crop: %lld zeros around samples of %s, cut to their size, can "
-            "leave "
-            "nothing of them; at most %d",
+            "leave nothing of them; at most %d",
             (long long)options->random_crop, shape_print(sample, text), smaller - 1);
     if (options->cutout < larger || options->cutout == 0) return STATUS_OK;
     return FAIL(STATUS_CONFIG,

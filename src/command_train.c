@@ -20,10 +20,9 @@ const Command command_train = {
              "[--isa NAME] [--progress auto|bar|lines|none] [--profile]",
     .summary = "train a job; without one, the embedded default on drawn digits",
     .details =
-        "The job file says what is trained, on which data and how; keys that it does not give "
-        "have\n"
-        "their defaults. The folder gets the resolved job, log.txt, metrics.jsonl and "
-        "checkpoints.\n"
+        "The job file says what is trained, on which data and how; keys that it does not\n"
+        "give have their defaults. The folder gets the resolved job, log.txt, metrics.jsonl\n"
+        "and checkpoints.\n"
         "SIGUSR1, SIGTERM and SIGINT stop training with a checkpoint.\n"
         "--profile shows, for each layer, forward and backward, milliseconds per step and share,\n"
         "and those of loading, loss, batch-norm communication, and gradient exchange with the\n"

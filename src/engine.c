@@ -19,8 +19,7 @@ static Status check_microbatches(const Engine *engine) {
             (long long)train->batch_size, size, (long long)train->batch_size, size);
     return FAIL(STATUS_CONFIG,
         "train.batch_size: %lld in microbatches of %lld gives %lld, fewer than the %d ranks: use "
-        "at "
-        "most %lld ranks, or set train.microbatch to %lld, or train.batch_size to %lld",
+        "at most %lld ranks, or set train.microbatch to %lld, or train.batch_size to %lld",
         (long long)train->batch_size, (long long)train->microbatch, (long long)count, size,
         (long long)count, (long long)fitting, (long long)(size * train->microbatch));
 }

@@ -16,8 +16,7 @@ static Status check_normalization(
         if (given != 1 && given != loader->channels)
             return FAIL(STATUS_CONFIG,
                 "data.normalize.%s: %d numbers for images of %d channel%s; give one per channel, "
-                "or "
-                "one for all",
+                "or one for all",
                 i == 0 ? "mean" : "std", given, loader->channels, loader->channels == 1 ? "" : "s");
     }
     return STATUS_OK;
