@@ -219,16 +219,18 @@ static Status list_test(ImageFolder *folder, const char *path, const NameList *c
     return STATUS_OK;
 }
 
-static Status find_test(ImageFolder *folder) {
+static Status look_for_test(const void *set, int index, int *is_there) {
+    const ImageFolder *folder = set;
     char below[IMAGE_FOLDER_PATH_BYTES];
-    for (int i = 0; i < TEST_SPLIT_COUNT; i++) {
-        TRY(join(below, folder->path, test_split_names[i]));
-        if (!is_folder(below)) continue;
-        if (folder->test_name == NULL)
-            folder->test_name = test_split_names[i];
-        else
-            TRY(name_list_add(&folder->unused, test_split_names[i]));
-    }
+    TRY(join(below, folder->path, test_split_names[index]));
+    *is_there = is_folder(below);
+    return STATUS_OK;
+}
+
+static Status find_test(ImageFolder *folder) {
+    int index = -1;
+    TRY(test_split_find(look_for_test, folder, &index, folder->note));
+    if (index >= 0) folder->test_name = test_split_names[index];
     return STATUS_OK;
 }
 
@@ -256,7 +258,6 @@ void image_folder_close(ImageFolder *folder) {
         name_list_free(&folder->files[i]);
     memory_free(folder->files);
     name_list_free(&folder->classes);
-    name_list_free(&folder->unused);
     *folder = (ImageFolder){.path = NULL};
 }
 

@@ -10,6 +10,7 @@
 #ifndef IO_IMAGE_FOLDER_H
 #define IO_IMAGE_FOLDER_H
 
+#include "io/dataset.h"
 #include "io/name_list.h"
 #include <stdint.h>
 
@@ -35,7 +36,7 @@ typedef struct ImageFolder {
     const char *path;                   /* borrowed */
     int has_splits;                     /* train/ is there */
     const char *test_name;              /* "test", "val", ...; NULL: no test split */
-    NameList unused;                    /* other folders of such names */
+    char note[DATASET_NOTE_BYTES];      /* of test_split_find */
     NameList classes;                   /* those of train, in the order of their bytes */
     NameList *files;                    /* [IMAGE_FOLDER_SPLITS][classes.count] */
     int64_t count[IMAGE_FOLDER_SPLITS]; /* images for training, for test, which may be 0 */

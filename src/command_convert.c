@@ -284,17 +284,6 @@ static Status convert_images(
     return status;
 }
 
-/* No folder is taken for something else, or passed over, in silence. */
-static void tell_splits(const ImageFolder *folder) {
-    if (folder->test_name != NULL && strcmp(folder->test_name, split_names[DATASET_TEST]) != 0)
-        printf("%s/%s: written as test: there is no test/\n", folder->path, folder->test_name);
-    for (size_t i = 0; i < folder->unused.count; i++)
-        printf(
-            "%s/%s: not converted: %s/ is the test split; data.valid_split makes validation of a "
-            "part of train\n",
-            folder->path, folder->unused.names[i], folder->test_name);
-}
-
 static void tell_passed_over(const PassedOver *over) {
     if (over->count == 0) return;
     printf("passed over, being no .jpg, .jpeg or .png: %lld file%s (", (long long)over->count,
@@ -310,7 +299,7 @@ static Status convert_folder(Conversion *conversion) {
     Status status = image_folder_open(&folder, conversion->input);
     if (status == STATUS_OK) {
         printf("%s: images of %zu classes\n", conversion->input, folder.classes.count);
-        tell_splits(&folder);
+        if (folder.note[0] != '\0') printf("%s\n", folder.note);
     }
     for (int split = 0; split < IMAGE_FOLDER_SPLITS && status == STATUS_OK; split++)
         if (folder.count[split] > 0) status = convert_images(conversion, &folder, split, &first);
