@@ -107,23 +107,18 @@ static Status check_shape(
         array->name, shape_print(shape, found), shape_print(array->shape, expected));
 }
 
-/* Something could not be opened or read: right after it. What the system did not refuse is not as
- * lockstep writes it: `problem`. */
-static Status fail_to_find(const Checkpoint *checkpoint, const char *problem) {
-    if (hdf5_fail_read(checkpoint->path, problem) == STATUS_IO) return STATUS_IO;
-    return FAIL(STATUS_DATA, "%s: %s", checkpoint->path, problem);
-}
-
 /* The checksum stored with a dataset: one integer of 64 bits. */
 static Status read_checksum(
     const Checkpoint *checkpoint, hid_t dataset, const char *problem, uint64_t *checksum) {
     hid_t attribute = H5Aopen(dataset, "xxh3", H5P_DEFAULT);
-    if (attribute < 0) return fail_to_find(checkpoint, problem);
+    if (attribute < 0) return hdf5_fail_read(checkpoint->path, problem);
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
     int is_number = type >= 0 && H5Tequal(type, H5T_STD_U64LE) > 0 && is_scalar(space);
     Status status = STATUS_OK;
-    if (!is_number || H5Aread(attribute, H5T_NATIVE_UINT64, checksum) < 0)
-        status = fail_to_find(checkpoint, problem);
+    if (!is_number)
+        status = FAIL(STATUS_DATA, "%s: %s", checkpoint->path, problem);
+    else if (H5Aread(attribute, H5T_NATIVE_UINT64, checksum) < 0)
+        status = hdf5_fail_read(checkpoint->path, problem);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
     H5Aclose(attribute);
@@ -147,7 +142,7 @@ static Status open_dataset(
     char text[CHECKPOINT_PATH_BYTES];
     snprintf(text, sizeof text, "%s/%s/%s", problem, group, name);
     *dataset = H5Dopen2(checkpoint->file, text + strlen(problem), H5P_DEFAULT);
-    return *dataset >= 0 ? STATUS_OK : fail_to_find(checkpoint, text);
+    return *dataset >= 0 ? STATUS_OK : hdf5_fail_read(checkpoint->path, text);
 }
 
 static Status read_array(const Checkpoint *checkpoint, const CheckpointArray *array) {
@@ -253,7 +248,7 @@ static Status open_attribute(
     snprintf(path, sizeof path, "/%s", group);
     snprintf(problem, sizeof problem, "%s has no attribute %s", path, name);
     *attribute = H5Aopen_by_name(checkpoint->file, path, name, H5P_DEFAULT, H5P_DEFAULT);
-    return *attribute >= 0 ? STATUS_OK : fail_to_find(checkpoint, problem);
+    return *attribute >= 0 ? STATUS_OK : hdf5_fail_read(checkpoint->path, problem);
 }
 
 /* Numbers, and the boolean's base type. */
@@ -271,7 +266,7 @@ static Status read_number(
     }
     char problem[CHECKPOINT_PATH_BYTES];
     snprintf(problem, sizeof problem, "attribute %s is not a number", name);
-    Status status = result >= 0 ? STATUS_OK : fail_to_find(checkpoint, problem);
+    Status status = result >= 0 ? STATUS_OK : hdf5_fail_read(checkpoint->path, problem);
     if (type >= 0) H5Tclose(type);
     return status;
 }
