@@ -188,10 +188,11 @@ INLINE RowSums sum_columns(const int floats, const Kind kind, const int is_full,
         chains[j % CHAINS] = j < CHAINS ? terms : sum_of(chains[j % CHAINS], terms);
     }
     RowSums sums = {.first = {{{0}}}};
+    const int chain_count = floats < CHAINS ? floats : CHAINS;
     UNROLL
-    for (int chain = 0; chain < CHAINS && chain < floats; chain += 2) {
+    for (int chain = 0; chain < chain_count; chain += 2) {
         Terms both = rounded_terms(chains[chain]);
-        if (chain + 1 < floats) both = sum_of(both, rounded_terms(chains[chain + 1]));
+        if (chain + 1 < chain_count) both = sum_of(both, rounded_terms(chains[chain + 1]));
         add_to(&sums.first, both.first);
         add_to(&sums.second, both.second);
     }
