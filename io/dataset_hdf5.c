@@ -40,12 +40,11 @@ static Status is_there(const void *set, int index, int *is) {
 }
 
 static Status find_split(const Hdf5File *file, DatasetSplit split, const SplitNames **names) {
-    char note[DATASET_NOTE_BYTES] = "";
     int index = 0;
     *names = &train_names;
     if (split == DATASET_TRAIN) return STATUS_OK;
-    TRY(test_split_find(is_there, file, &index, note));
-    *names = &test_names[index < 0 ? 0 : index];
+    TRY(test_split_choose(is_there, file, &index));
+    *names = &test_names[index];
     return STATUS_OK;
 }
 

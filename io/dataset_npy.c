@@ -61,12 +61,11 @@ static Status has_split(
 }
 
 static Status find_split(const char *folder, DatasetSplit split, const char **name) {
-    char note[DATASET_NOTE_BYTES] = "";
     int index = 0;
     *name = "train";
     if (split == DATASET_TRAIN) return STATUS_OK;
-    TRY(test_split_find(is_split_there, folder, &index, note));
-    *name = test_split_names[index < 0 ? 0 : index];
+    TRY(test_split_choose(is_split_there, folder, &index));
+    *name = test_split_names[index];
     return STATUS_OK;
 }
 

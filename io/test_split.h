@@ -24,4 +24,8 @@ typedef Status (*TestSplitLook)(const void *set, int index, int *is_there);
 MUST_CHECK Status test_split_find(
     TestSplitLook look, const void *set, int *index, char note[DATASET_NOTE_BYTES]);
 
+/* Local. The index of the set's test split; that of "test" where there is none, for messages that
+ * tell what is missing. Fails as `look`. */
+MUST_CHECK Status test_split_choose(TestSplitLook look, const void *set, int *index);
+
 #endif

@@ -176,11 +176,13 @@ typedef struct Call {
     const State *state;
     const Pass *pass;
     const Conv2dPlan *plan;
-    const DepthwisePlan *depthwise; /* takes the plan's place */
+    const DepthwisePlan *depthwise; /* takes the plan's place: one of the two is NULL */
     const Tensor *from;             /* read by the plan: x, or dy for the input's gradient */
     Tensor *to;                     /* written by it */
     const Tensor *dy;               /* for the weights' gradient */
     const float *bias;
+    void (*put_gradient)(const void *channels, int m, float *dweight); /* for LayerFold */
+    int out_together; /* output channels that it can take at once: ranges within as many */
     int chunks, rows_per_item, node;
 } Call;
 
@@ -260,13 +262,24 @@ static void run_channels(void *context, int item, int thread) {
 }
 
 /* As many chunks of every microbatch as give each thread one. */
-static void run_plan(Call *call) {
+static void run_chunks(Call *call, ThreadsWork work) {
     int count = call->pass->batch->local_count;
     if (count == 0) return;
-    if (call->depthwise == NULL) pack_weights(call);
     call->chunks = (threads_count(call->pass->threads) + count - 1) / count;
-    threads_run(call->pass->threads, count * call->chunks,
-        call->depthwise == NULL ? run_rows : run_channels, call);
+    threads_run(call->pass->threads, count * call->chunks, work, call);
+}
+
+static void run_in_groups(Call *call, const Conv2dPlan *plan) {
+    call->plan = plan;
+    if (call->pass->batch->local_count > 0) pack_weights(call);
+    run_chunks(call, run_rows);
+    call->plan = NULL;
+}
+
+static void run_depthwise(Call *call, const DepthwisePlan *plan) {
+    call->depthwise = plan;
+    run_chunks(call, run_channels);
+    call->depthwise = NULL;
 }
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
@@ -276,28 +289,28 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     Call call = {.self = self,
         .state = state,
         .pass = pass,
-        .plan = &plan,
-        .depthwise = state->is_depthwise ? &depthwise : NULL,
         .from = x,
         .to = y,
         .bias = state->bias < 0 ? NULL : self->tensors[state->bias].data};
-    if (state->is_depthwise)
+    if (state->is_depthwise) {
         depthwise_plan_forward(&depthwise, &state->sizes, pass->kernels, pass->batch->lanes);
-    else
+        run_depthwise(&call, &depthwise);
+    } else {
         conv2d_plan_forward(&plan, &state->sizes, pass->kernels, pass->batch->lanes);
-    run_plan(&call);
+        run_in_groups(&call, &plan);
+    }
 }
 
 /* ---- backward ---- */
 
-/* Output channels [begin, end), all of one group unless depthwise. */
+/* Output channels [begin, end). */
 typedef struct Channels {
     const Call *call;
     int begin, end, thread;
 } Channels;
 
-/* The weights' gradient of microbatch m. */
-static void put_weight_gradient(const void *context, int m, float *dweight) {
+/* The weights' gradient of microbatch m: of channels of one group. */
+static void put_group_gradient(const void *context, int m, float *dweight) {
     const Channels *channels = context;
     const Call *call = channels->call;
     const KernelConv *conv = &call->plan->conv;
@@ -309,6 +322,7 @@ static void put_weight_gradient(const void *context, int m, float *dweight) {
         channels->end - first);
 }
 
+/* The same, of any channels. */
 static void put_depthwise_gradient(const void *context, int m, float *dweight) {
     const Channels *channels = context;
     const Call *call = channels->call;
@@ -320,7 +334,7 @@ static void weight_channels(const Call *call, int begin, int end, int thread) {
     const State *state = call->state;
     Channels channels = {call, begin, end, thread};
     size_t row = conv2d_weights_of_output(&state->sizes), offset = (size_t)begin * row;
-    LayerFold fold = {.put = state->is_depthwise ? put_depthwise_gradient : put_weight_gradient,
+    LayerFold fold = {.put = call->put_gradient,
         .context = &channels,
         .count = (size_t)(end - begin) * row,
         .result = layer_gradient(call->self, call->pass, state->weight, call->node) + offset,
@@ -340,8 +354,7 @@ static void bias_gradient(const Call *call, int begin, int end) {
 
 static void parameter_gradients_of_channels(void *context, int item, int thread) {
     const Call *call = context;
-    int all = call->state->sizes.out;
-    int out = call->depthwise != NULL ? all : all / call->state->sizes.groups;
+    int all = call->state->sizes.out, out = call->out_together;
     int begin = item * call->rows_per_item, end = begin + call->rows_per_item;
     if (end > all) end = all;
     for (int channel = begin, stop; channel < end; channel = stop) {
@@ -363,41 +376,46 @@ static void parameter_gradients(Call *call) {
         threads_run(call->pass->threads, items, parameter_gradients_of_channels, call);
 }
 
-static void input_gradient(Call *call, Conv2dPlan *plan) {
+static void input_gradient(Call *call) {
     const Conv2dSizes *sizes = &call->state->sizes;
+    Conv2dPlan plan;
     call->from = call->dy;
     for (int row = 0; row < sizes->stride[HEIGHT] && row < sizes->x_size[HEIGHT]; row++)
         for (int column = 0; column < sizes->stride[WIDTH] && column < sizes->x_size[WIDTH];
              column++) {
             conv2d_plan_input_gradient(
-                plan, sizes, call->pass->kernels, call->pass->batch->lanes, row, column);
-            run_plan(call);
+                &plan, sizes, call->pass->kernels, call->pass->batch->lanes, row, column);
+            run_in_groups(call, &plan);
         }
 }
 
 static void backward_in_groups(Call *call) {
     const Pass *pass = call->pass;
+    const Conv2dSizes *sizes = &call->state->sizes;
     Conv2dPlan plan;
-    conv2d_plan_weight_gradient(&plan, &call->state->sizes, pass->kernels, pass->batch->lanes);
+    conv2d_plan_weight_gradient(&plan, sizes, pass->kernels, pass->batch->lanes);
     call->plan = &plan;
+    call->put_gradient = put_group_gradient;
+    call->out_together = sizes->out / sizes->groups;
     parameter_gradients(call);
-    if (call->to->data != NULL) input_gradient(call, &plan);
     call->plan = NULL;
+    if (call->to->data != NULL) input_gradient(call);
 }
 
 static void backward_depthwise(Call *call) {
     const Pass *pass = call->pass;
     const Conv2dSizes *sizes = &call->state->sizes;
     DepthwisePlan plan;
-    call->depthwise = &plan;
     depthwise_plan_forward(&plan, sizes, pass->kernels, pass->batch->lanes);
+    call->depthwise = &plan;
+    call->put_gradient = put_depthwise_gradient;
+    call->out_together = sizes->out;
     parameter_gradients(call);
-    if (call->to->data != NULL) {
-        depthwise_plan_input_gradient(&plan, sizes, pass->kernels, pass->batch->lanes);
-        call->from = call->dy;
-        run_plan(call);
-    }
     call->depthwise = NULL;
+    if (call->to->data == NULL) return;
+    depthwise_plan_input_gradient(&plan, sizes, pass->kernels, pass->batch->lanes);
+    call->from = call->dy;
+    run_depthwise(call, &plan);
 }
 
 static void backward(
