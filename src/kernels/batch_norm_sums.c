@@ -28,10 +28,6 @@ typedef struct Rows {
 } Rows;
 
 /* What is summed: for TOTAL x, for MOMENTS d = x - mean and d², else dy and dy * d. */
-typedef struct Terms {
-    Vector first, second;
-} Terms;
-
 INLINE Terms terms_of(const Kind kind, Vector x, Vector dy, Channel channel) {
     if (kind == TOTAL) return (Terms){x, x};
     Vector difference = x - channel.mean;
@@ -54,13 +50,7 @@ INLINE Terms last_terms(const Kind kind, const int is_full, const Rows *rows, co
     const float *dy, size_t i, int count, Channel channel) {
     Vector last_x = load_part(x + i, count), last_dy = last_x;
     if (kind >= GRADIENT) last_dy = load_part(dy + i, count);
-    Terms terms = valid_terms(kind, is_full, rows, last_x, last_dy, i, channel);
-    VectorInt kept = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(count)};
-    return (Terms){masked(terms.first, kept), masked(terms.second, kept)};
-}
-
-INLINE Terms sum_of(Terms a, Terms b) {
-    return (Terms){a.first + b.first, a.second + b.second};
+    return first_terms(valid_terms(kind, is_full, rows, last_x, last_dy, i, channel), count);
 }
 
 INLINE Terms rounded_terms(Terms terms) {
@@ -116,17 +106,13 @@ typedef struct RowSums {
 #endif
 enum { IN_DOUBLE = 4 }; /* vectors whose items are added up in double */
 
-/* The sums of the WIDTH rows that lie in `count` vectors: of pairs of items, pairs of these, ... */
-INLINE Sums sum_side_by_side(int count, Vector *v) {
-    UNROLL
-    for (; count > IN_DOUBLE; count /= 2) {
-        UNROLL
-        for (int k = 0; k < count / 2; k++)
-            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
-    }
+/* The sums of the WIDTH rows that lie in as many vectors. */
+INLINE Sums sum_side_by_side(Vector *v) {
     DoubleVector d[2 * IN_DOUBLE];
+    int count = IN_DOUBLE;
+    sum_neighbours(WIDTH, IN_DOUBLE, v);
     UNROLL
-    for (int k = 0; k < count; k++) {
+    for (int k = 0; k < IN_DOUBLE; k++) {
         Sums both = widened(v[k]);
         d[2 * k] = both.half[0];
         d[2 * k + 1] = both.half[1];
@@ -152,7 +138,7 @@ INLINE RowSums sum_rows_of(
         first[r] = sums.first;
         second[r] = sums.second;
     }
-    return (RowSums){sum_side_by_side(WIDTH, first), sum_side_by_side(WIDTH, second)};
+    return (RowSums){sum_side_by_side(first), sum_side_by_side(second)};
 }
 
 /* Two vectors, as of 32 lanes after a linear layer, are compiled apart: they need no loop. */
@@ -200,7 +186,7 @@ INLINE RowSums sum_columns(const int floats, const Kind kind, const int is_full,
 }
 
 INLINE int divides_vector(size_t floats) {
-    return floats <= WIDTH && WIDTH % floats == 0;
+    return floats == WIDTH || is_piece(floats);
 }
 
 #define WITH_COLUMNS(floats, function, ...)                                                        \
@@ -267,9 +253,9 @@ INLINE RowSums corrected(Vector rough, RowSums sums, double share) {
     Sums means = widened(rough);
     for (int h = 0; h < 2; h++) {
         DoubleVector correction = sums.first.half[h] * share;
-        DoubleVector m2 = sums.second.half[h] - sums.first.half[h] * correction;
+        sums.second.half[h] =
+            corrected_squares(sums.first.half[h], sums.second.half[h], correction);
         sums.first.half[h] = means.half[h] + correction;
-        sums.second.half[h] = (DoubleVector)((DoubleMask)m2 & ~(m2 < (DoubleVector){0}));
     }
     return sums;
 }

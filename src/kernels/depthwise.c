@@ -59,6 +59,17 @@ static Region region_of(
 
 enum { FEW = 3, LINES_MAX = 2 };
 
+/* What the rows of taps of a line meet, `step` floats apart from x on; and going on along it. */
+INLINE void begin_rows(const float **from, const float *x, ptrdiff_t step, const int rows) {
+    UNROLL
+    for (int r = 0; r < rows; r++) from[r] = x + r * step;
+}
+
+INLINE void advance_rows(const float **from, ptrdiff_t floats, const int rows) {
+    UNROLL
+    for (int r = 0; r < rows; r++) from[r] += floats;
+}
+
 /* A vector of one line, or of each of two; from [r]: what the first column of row r meets. */
 INLINE void few_products(Vector factor[FEW][FEW], Vector start, const float *const *from,
     ptrdiff_t column_step, float *to, ptrdiff_t to_step, const int lines, const int rows,
@@ -85,16 +96,13 @@ INLINE void few_lines(const Region *region, Vector factor[FEW][FEW], Vector star
     const ptrdiff_t column_step = region->grid->columns.tap_step;
     const int x_rows = rows + lines - 1;
     const float *from[FEW + LINES_MAX - 1];
-    UNROLL
-    for (int r = 0; r < x_rows; r++) from[r] = x + r * row_step;
+    begin_rows(from, x, row_step, x_rows);
     for (int i = 0; i < along.count; i++, y += along.y_step) {
         few_products(factor, start, from, column_step, y, to_step, lines, rows, columns);
-        UNROLL
-        for (int r = 0; r < x_rows; r++) from[r] += along.x_step;
+        advance_rows(from, along.x_step, x_rows);
     }
     if (along.rest == 0) return;
-    UNROLL
-    for (int r = 0; r < x_rows; r++) from[r] += along.rest - WIDTH;
+    advance_rows(from, along.rest - WIDTH, x_rows);
     y += along.rest - WIDTH;
     few_products(factor, start, from, column_step, y, to_step, lines, rows, columns);
 }
@@ -236,17 +244,14 @@ INLINE void gradient_lines(const Region *region, Vector sum[ROWS_MAX][COLUMNS_MA
     const ptrdiff_t column_step = region->grid->columns.tap_step;
     const int x_rows = rows + lines - 1;
     const float *from[ROWS_MAX + LINES_MAX - 1];
-    UNROLL
-    for (int r = 0; r < x_rows; r++) from[r] = x + r * row_step;
+    begin_rows(from, x, row_step, x_rows);
     for (int i = 0; i < along.count; i++, dy += along.y_step) {
         gradient_products(sum, dy, dy_step, from, column_step, NULL, lines, rows, columns);
-        UNROLL
-        for (int r = 0; r < x_rows; r++) from[r] += along.x_step;
+        advance_rows(from, along.x_step, x_rows);
     }
     if (along.rest == 0) return;
     VectorInt mask = (VectorInt){COUNT_UP} >= (VectorInt){REPEAT(WIDTH - along.rest)};
-    UNROLL
-    for (int r = 0; r < x_rows; r++) from[r] += along.rest - WIDTH;
+    advance_rows(from, along.rest - WIDTH, x_rows);
     dy += along.rest - WIDTH;
     gradient_products(sum, dy, dy_step, from, column_step, &mask, lines, rows, columns);
 }

@@ -7,24 +7,9 @@
  *
  * As in batch_norm_sums.c a rough mean is taken out first, and only the few dozen terms of an item
  * of a vector in one block of rows are added up in float, all further sums of a lane in double. */
-#include "src/kernels/narrow.h"
 #include "src/kernels/sums.h"
 
 enum { BLOCK = 8 * CHAINS }; /* vectors, at most: eight terms for each of its sums */
-
-/* The vectors of consecutive rows, `step` floats from one to the next: those from number `whole` on
- * have `part` floats only. */
-typedef struct Lines {
-    size_t step;
-    int count, whole, part;
-} Lines;
-
-INLINE Lines lines_of(int rows, int lanes) {
-    if (lanes >= WIDTH) return (Lines){(size_t)lanes, rows, rows, 0};
-    size_t floats = (size_t)rows * (size_t)lanes;
-    int whole = (int)(floats / WIDTH), part = (int)(floats % WIDTH);
-    return (Lines){WIDTH, whole + (part > 0), whole, part};
-}
 
 /* The same number of rows WIDTH lanes or fewer wide. */
 typedef struct Statistics {
@@ -40,10 +25,6 @@ INLINE Vector normalized(Vector x, const Statistics *of) {
 typedef enum Kind { TOTAL, MOMENTS, GRADIENT } Kind;
 
 /* What is summed: for TOTAL x, for MOMENTS d = x - mean and d², else dy and dy * xhat. */
-typedef struct Terms {
-    Vector first, second;
-} Terms;
-
 INLINE Terms terms_of(const Kind kind, Vector x, Vector dy, const Statistics *of) {
     if (kind == TOTAL) return (Terms){x, x};
     Vector difference = x - of->mean;
@@ -56,13 +37,7 @@ INLINE Terms last_terms(
     const Kind kind, const float *x, const float *dy, int part, const Statistics *of) {
     Vector last_x = load_part(x, part), last_dy = last_x;
     if (kind == GRADIENT) last_dy = load_part(dy, part);
-    Terms terms = terms_of(kind, last_x, last_dy, of);
-    VectorInt is_there = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(part)};
-    return (Terms){masked(terms.first, is_there), masked(terms.second, is_there)};
-}
-
-INLINE Terms sum_of(Terms a, Terms b) {
-    return (Terms){a.first + b.first, a.second + b.second};
+    return first_terms(terms_of(kind, last_x, last_dy, of), part);
 }
 
 /* The sums over vectors [begin, end), at most a block. */
@@ -142,8 +117,7 @@ INLINE Statistics take_statistics(
     double share = 1.0 / norm->rows;
     for (int h = 0; h < 2; h++) {
         DoubleVector correction = first.half[h] * share;
-        DoubleVector m2 = second.half[h] - first.half[h] * correction;
-        m2 = (DoubleVector)((DoubleMask)m2 & ~(m2 < (DoubleVector){0}));
+        DoubleVector m2 = corrected_squares(first.half[h], second.half[h], correction);
         mean.half[h] += correction;
         inverse.half[h] = inverse_roots(m2 * share + norm->eps);
     }
@@ -284,17 +258,6 @@ void KERNEL(group_norm_forward)(const float *x, float *y, const KernelGroupNorm 
 
 /* ---- sums of the gradient ---- */
 
-/* Item i: the sum of the i-th of WIDTH rows that lie in `count` vectors. */
-INLINE Vector sum_neighbours(int count, Vector *v) {
-    UNROLL
-    for (; count > 1; count /= 2) {
-        UNROLL
-        for (int k = 0; k < count / 2; k++)
-            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
-    }
-    return v[0];
-}
-
 /* The sums over the rows of weight k. */
 INLINE Terms sum_weight(const int is_single, const Sweep *sweep, int k) {
     const float *x = sweep->x + k * sweep->floats, *dy = sweep->dy + k * sweep->floats;
@@ -322,7 +285,7 @@ INLINE Terms sum_weights(const int is_single, const Sweep *sweep, int k, DoubleT
         second[r] = sums.second;
     }
     add_terms(of_lanes, weighted);
-    return (Terms){sum_neighbours(WIDTH, first), sum_neighbours(WIDTH, second)};
+    return (Terms){sum_neighbours(WIDTH, 1, first), sum_neighbours(WIDTH, 1, second)};
 }
 
 INLINE Terms sum_pieces_of_weights(
@@ -342,7 +305,7 @@ INLINE Terms sum_pieces_of_weights(
         second[j] = terms.second;
     }
     add_terms(of_lanes, weighted);
-    return (Terms){sum_neighbours(floats, first), sum_neighbours(floats, second)};
+    return (Terms){sum_neighbours(floats, 1, first), sum_neighbours(floats, 1, second)};
 }
 
 /* Sets p [k].., as far as below p [count], or adds to them. */

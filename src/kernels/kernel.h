@@ -172,19 +172,6 @@ INLINE DoubleVector broadcast_double(double value) {
     return (DoubleVector){REPEAT_HALF(value)};
 }
 
-/* v in lanes `lane`.. that are below `valid`, 0 in the others, whatever these hold. */
-INLINE Vector keep_valid(Vector v, int lane, int valid) {
-    if (lane + WIDTH <= valid) return v;
-    VectorInt index = (VectorInt){COUNT_UP} + (VectorInt){REPEAT(lane)};
-    return masked(v, index < (VectorInt){REPEAT(valid)});
-}
-
-INLINE DoubleVector keep_valid_doubles(DoubleVector v, int lane, int valid) {
-    if (lane + HALF <= valid) return v;
-    DoubleMask index = (DoubleMask){COUNT_UP_HALF} + (DoubleMask){REPEAT_HALF(lane)};
-    return (DoubleVector)((DoubleMask)v & (index < (DoubleMask){REPEAT_HALF(valid)}));
-}
-
 /* The lanes' sum, halves onto halves. */
 INLINE float sum_lanes(Vector v) {
 #if KERNEL_WIDTH == 1

@@ -95,6 +95,21 @@ INLINE int is_piece(size_t floats) {
     return floats < WIDTH && WIDTH % floats == 0;
 }
 
+/* The vectors of consecutive rows, `step` floats from one to the next: those from number `whole` on
+ * have `part` floats only. */
+typedef struct Lines {
+    size_t step;
+    int count, whole, part;
+} Lines;
+
+/* Of the first WIDTH lanes of each row, or of rows that are pieces, side by side. */
+INLINE Lines lines_of(int rows, int lanes) {
+    if (lanes >= WIDTH) return (Lines){(size_t)lanes, rows, rows, 0};
+    size_t floats = (size_t)rows * (size_t)lanes;
+    int whole = (int)(floats / WIDTH), part = (int)(floats % WIDTH);
+    return (Lines){WIDTH, whole + (part > 0), whole, part};
+}
+
 /* The number of the piece that an item belongs to. */
 INLINE VectorInt piece_numbers(int lanes) {
     return (VectorInt){COUNT_UP} >> (VectorInt){REPEAT(__builtin_ctz((unsigned)lanes))};

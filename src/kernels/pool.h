@@ -17,18 +17,7 @@ INLINE VectorInt is_better(Vector v, Vector best) {
     return (v > best) | (v != v);
 }
 
-/* a > b ? a : b, item by item: GCC finds the instruction for it in a loop, with AVX-512 in no
- * choice by a mask. */
-INLINE Vector larger_of(Vector a, Vector b) {
-    float item[WIDTH], other[WIDTH];
-    store(item, a);
-    store(other, b);
-    NO_UNROLL
-    for (int i = 0; i < WIDTH; i++) item[i] = item[i] > other[i] ? item[i] : other[i];
-    return load(item);
-}
-
-/* a where it is NaN, else b; in a loop for the same reason. */
+/* a where it is NaN, else b; in a loop as larger_of. */
 INLINE Vector nan_or(Vector a, Vector b) {
     float item[WIDTH], other[WIDTH];
     store(item, a);

@@ -5,7 +5,6 @@
  *
  * A product is rounded before anything is added to it: among the branches of a partial vector the
  * compiler would fuse what it does not elsewhere, or the other way round. */
-#include "src/kernels/narrow.h"
 #include "src/kernels/sums.h"
 #include "src/kernels/vector_math.h"
 #include <math.h>
@@ -30,34 +29,32 @@ INLINE DoubleVector vector_log(DoubleVector v) {
     return exponent * broadcast_double(0x1.62e42fefa39efp-1) + small + (v - v);
 }
 
-/* WIDTH columns, or fewer that lie in pieces: `count` vectors, `step` floats from one to the next.
- * From the one numbered `whole` on they have `part` floats only. */
+/* WIDTH columns, or fewer that lie in pieces. */
 typedef struct Columns {
     const float *a, *b;
     float *out;
-    size_t step;
-    int count, whole, part;
+    Lines lines;
     int lanes; /* floats of a piece, WIDTH where there are none */
 } Columns;
 
 INLINE Vector load_row(const Columns *columns, const float *p, int i) {
-    p += (size_t)i * columns->step;
-    return i < columns->whole ? load(p) : load_part(p, columns->part);
+    p += (size_t)i * columns->lines.step;
+    return i < columns->lines.whole ? load(p) : load_part(p, columns->lines.part);
 }
 
 INLINE void store_row(const Columns *columns, int i, Vector v) {
-    float *p = columns->out + (size_t)i * columns->step;
-    if (i < columns->whole)
+    float *p = columns->out + (size_t)i * columns->lines.step;
+    if (i < columns->lines.whole)
         store(p, v);
     else
-        store_part(p, v, columns->part);
+        store_part(p, v, columns->lines.part);
 }
 
 /* Row i of a, or where it has no floats what is no larger than any and whose power is 0. */
 INLINE Vector load_logits(const Columns *columns, int i) {
     Vector v = load_row(columns, columns->a, i);
-    if (i < columns->whole) return v;
-    VectorInt is_there = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(columns->part)};
+    if (i < columns->lines.whole) return v;
+    VectorInt is_there = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(columns->lines.part)};
     return choose(is_there, v, broadcast(-INFINITY));
 }
 
@@ -75,9 +72,8 @@ INLINE Vector largest_of_pieces(Vector v, int lanes) {
 
 INLINE Vector largest_of(const Columns *columns) {
     Vector largest = load_logits(columns, 0);
-    for (int i = 1; i < columns->count; i++) {
-        Vector v = load_logits(columns, i);
-        largest = choose(v > largest, v, largest);
+    for (int i = 1; i < columns->lines.count; i++) {
+        largest = larger_of(load_logits(columns, i), largest);
     }
     return largest_of_pieces(largest, columns->lanes);
 }
@@ -86,18 +82,14 @@ typedef void Work(const Columns *columns);
 
 INLINE void for_columns(
     Work *work, const float *a, const float *b, float *out, int channels, size_t n) {
-    Columns columns = {.a = a, .b = b, .out = out, .step = n, .lanes = WIDTH};
+    Columns columns = {
+        .a = a, .b = b, .out = out, .lines = {n, channels, channels, 0}, .lanes = WIDTH};
     if (is_piece(n)) {
-        size_t floats = n * (size_t)channels;
-        columns.step = WIDTH;
-        columns.whole = (int)(floats / WIDTH);
-        columns.part = (int)(floats % WIDTH);
-        columns.count = columns.whole + (columns.part > 0);
+        columns.lines = lines_of(channels, (int)n);
         columns.lanes = (int)n;
         work(&columns);
         return;
     }
-    columns.count = columns.whole = channels;
     size_t i = 0;
     for (; i + WIDTH <= n; i += WIDTH) {
         work(&columns);
@@ -105,15 +97,15 @@ INLINE void for_columns(
         columns.b += WIDTH;
         columns.out += WIDTH;
     }
-    columns.whole = 0;
-    columns.part = (int)(n - i);
+    columns.lines.whole = 0;
+    columns.lines.part = (int)(n - i);
     if (i < n) work(&columns);
 }
 
 INLINE void forward(const Columns *columns) {
     Vector largest = largest_of(columns);
     Sums sums = {{{0}}};
-    for (int i = 0; i < columns->count; i++) {
+    for (int i = 0; i < columns->lines.count; i++) {
         Vector power = vector_exp(load_logits(columns, i) - largest);
         store_row(columns, i, power);
         add_to(&sums, power);
@@ -121,7 +113,7 @@ INLINE void forward(const Columns *columns) {
     sums = sum_pieces(sums, columns->lanes);
     for (int h = 0; h < 2; h++) sums.half[h] = 1 / sums.half[h];
     Vector inverse = narrowed(sums);
-    for (int i = 0; i < columns->count; i++)
+    for (int i = 0; i < columns->lines.count; i++)
         store_row(columns, i, load_row(columns, columns->out, i) * inverse);
 }
 
@@ -131,10 +123,10 @@ void KERNEL(softmax_forward)(const float *x, float *y, int channels, size_t n) {
 
 INLINE void backward(const Columns *columns) {
     Sums sums = {{{0}}};
-    for (int i = 0; i < columns->count; i++)
+    for (int i = 0; i < columns->lines.count; i++)
         add_to(&sums, rounded(load_row(columns, columns->a, i) * load_row(columns, columns->b, i)));
     Vector sum = narrowed(sum_pieces(sums, columns->lanes));
-    for (int i = 0; i < columns->count; i++) {
+    for (int i = 0; i < columns->lines.count; i++) {
         Vector gradient = load_row(columns, columns->b, i) - sum;
         store_row(columns, i, load_row(columns, columns->a, i) * gradient);
     }
@@ -147,11 +139,11 @@ void KERNEL(softmax_backward)(const float *y, const float *dy, float *dx, int ch
 INLINE void log_forward(const Columns *columns) {
     Vector largest = largest_of(columns);
     Sums sums = {{{0}}}, shift = widened(largest);
-    for (int i = 0; i < columns->count; i++)
+    for (int i = 0; i < columns->lines.count; i++)
         add_to(&sums, vector_exp(load_logits(columns, i) - largest));
     sums = sum_pieces(sums, columns->lanes);
     for (int h = 0; h < 2; h++) shift.half[h] += vector_log(sums.half[h]);
-    for (int i = 0; i < columns->count; i++) {
+    for (int i = 0; i < columns->lines.count; i++) {
         Sums v = widened(load_row(columns, columns->a, i));
         for (int h = 0; h < 2; h++) v.half[h] -= shift.half[h];
         store_row(columns, i, narrowed(v));
@@ -164,9 +156,9 @@ void KERNEL(log_softmax_forward)(const float *x, float *y, int channels, size_t 
 
 INLINE void log_backward(const Columns *columns) {
     Sums sums = {{{0}}};
-    for (int i = 0; i < columns->count; i++) add_to(&sums, load_row(columns, columns->b, i));
+    for (int i = 0; i < columns->lines.count; i++) add_to(&sums, load_row(columns, columns->b, i));
     Vector sum = narrowed(sum_pieces(sums, columns->lanes));
-    for (int i = 0; i < columns->count; i++) {
+    for (int i = 0; i < columns->lines.count; i++) {
         Vector power = vector_exp(load_row(columns, columns->a, i));
         store_row(columns, i, load_row(columns, columns->b, i) - rounded(power * sum));
     }

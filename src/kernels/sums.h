@@ -2,7 +2,7 @@
 #ifndef SRC_KERNELS_SUMS_H
 #define SRC_KERNELS_SUMS_H
 
-#include "src/kernels/kernel.h"
+#include "src/kernels/narrow.h"
 
 /* Sums of a vector's lanes in double: the lower half, the upper half. */
 typedef struct Sums {
@@ -53,5 +53,40 @@ INLINE Sums sum_pieces(Sums sums, int lanes) {
 }
 
 enum { CHAINS = 4 }; /* sums of an item, each over every fourth vector: no addition waits */
+
+/* What two sums add up. */
+typedef struct Terms {
+    Vector first, second;
+} Terms;
+
+INLINE Terms sum_of(Terms a, Terms b) {
+    return (Terms){a.first + b.first, a.second + b.second};
+}
+
+/* Those of the first `count` items; 0 for the others. */
+INLINE Terms first_terms(Terms terms, int count) {
+    VectorInt is_there = (VectorInt){COUNT_UP} < (VectorInt){REPEAT(count)};
+    return (Terms){masked(terms.first, is_there), masked(terms.second, is_there)};
+}
+
+/* The sums of pairs of neighbours in `count` vectors, of pairs of these, ..., until they lie in
+ * `left` vectors; returns the first. */
+INLINE Vector sum_neighbours(int count, const int left, Vector *v) {
+    UNROLL
+    for (; count > left; count /= 2) {
+        UNROLL
+        for (int k = 0; k < count / 2; k++)
+            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
+    }
+    return v[0];
+}
+
+/* The sum of (x - mean)² out of the sums of d and d², d = x - a rough mean from which the mean is
+ * `correction` away; never negative. */
+INLINE DoubleVector corrected_squares(
+    DoubleVector sum, DoubleVector squares, DoubleVector correction) {
+    DoubleVector m2 = squares - sum * correction;
+    return (DoubleVector)((DoubleMask)m2 & ~(m2 < (DoubleVector){0}));
+}
 
 #endif
