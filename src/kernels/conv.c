@@ -304,6 +304,18 @@ static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
     tile->met = &in_place;
 }
 
+/* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
+ * apart, are fetched before they are written, and would be waited for. Only where there are so many
+ * results that they are not there yet. */
+enum { FETCHED_FLOATS_MIN = 32768 };
+
+static void fetch_results(const Tile *tile, int rows, int vectors) {
+    for (int r = 0; r < rows; r++) {
+        for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(tile->y[v] + tile->y_offset + r * tile->conv->y_channel, 0, 2);
+    }
+}
+
 /* The output channels [begin, end), whose tiles have up to `most` vectors: for one tile's vectors
  * after the other, so that their x stays in the L1 cache. */
 static void run_band(
@@ -312,6 +324,7 @@ static void run_band(
     Tile tile = *of_part;
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
+    int fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN;
     int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
                   end - begin >= GATHER_OUTPUTS_MIN &&
                   (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;
@@ -324,6 +337,7 @@ static void run_band(
             tile.weight = call->packed + channel * weights_of_one;
             tile.bias = call->bias ? call->bias + channel : NULL;
             tile.y_offset = channel * conv->y_channel;
+            if (fetches) fetch_results(&tile, rows, vectors);
             tiles[in_halves][rows][vectors](&tile);
         }
     }
