@@ -52,6 +52,24 @@ submit() {
     JOB=job.yaml OUT=$2 LOCKSTEP=$lockstep BIND=none on_cluster sbatch --parsable --nodes=2 \
         --ntasks-per-node=2 --output="$2.log" "$source_folder/jobs/slurm/$1"
 }
+# begin SCRIPT OUT: submits it and waits until it trains, which metrics.jsonl shows; sets id. A rank
+# was seen to die within MPI_Init of Open MPI 4.1.4, once in some hundred starts, before this program
+# had its turn: that is given a second try.
+begin() {
+    for try in 1 2; do
+        id=$(submit "$1" "$2")
+        for _ in $(seq 400); do
+            lines=$(wc -l 2>/dev/null <"$2/metrics.jsonl" || echo 0)
+            [ "$lines" -lt 3 ] || return 0
+            [ -n "$(on_cluster squeue --noheader --jobs "$id" 2>/dev/null)" ] || break
+            sleep 0.05
+        done
+        if [ "$try" = 2 ] || ! grep -q 'Segmentation fault' "$2.log"; then
+            fail "training did not begin"
+        fi
+        echo "the MPI library died before training began: once more"
+    done
+}
 expect_same() {
     "$slurm_local" wait "$cluster" "$1" 180 || fail "job $1 did not complete"
     cmp "$2/latest.h5" alone/latest.h5 || fail "$2 differs from the run on one rank"
@@ -61,21 +79,15 @@ expect_same() {
 
 for launcher in srun mpirun; do
     echo "train-$launcher.sbatch: 2 nodes, 4 ranks"
-    id=$(submit "train-$launcher.sbatch" "$launcher")
+    begin "train-$launcher.sbatch" "$launcher"
     expect_same "$id" "$launcher"
     grep -q '"ranks": 4[,}]' "$launcher/metrics.jsonl" || fail "not run on 4 ranks"
 done
 
-# A stop in the middle. The signal is sent once training has begun; metrics.jsonl shows that.
+# A stop in the middle.
 for launcher in srun mpirun; do
     echo "train-$launcher.sbatch: stopped by USR1 and queued again"
-    id=$(submit "train-$launcher.sbatch" "$launcher-again")
-    for _ in $(seq 600); do
-        lines=$(wc -l 2>/dev/null <"$launcher-again/metrics.jsonl" || echo 0)
-        [ "$lines" -lt 3 ] || break
-        sleep 0.05
-    done
-    [ "$lines" -ge 3 ] || fail "training did not begin"
+    begin "train-$launcher.sbatch" "$launcher-again"
     on_cluster scancel -s USR1 --batch "$id"
     expect_same "$id" "$launcher-again"
     "$slurm_local" job "$cluster" "$id" | grep -q 'Restarts=1' || fail "the job was not queued again"
