@@ -1,6 +1,8 @@
 /* hdf5_classes.c - see hdf5_classes.h. */
 #include "io/hdf5_classes.h"
+#include "io/hdf5_heap.h"
 #include "src/memory.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { NAME_BYTES_MAX = 4096, COUNT_MAX = 1 << 16 };
@@ -9,19 +11,20 @@ static const char attribute_name[] = "classes";
 
 /* The attribute, opened. */
 typedef struct Texts {
-    const char *path;
+    const Hdf5File *file;
+    char where[HDF5_WHERE_BYTES]; /* "FILE: attribute classes": begins messages */
     hid_t attribute, type, space;
     hsize_t count;
 } Texts;
 
 static Status fail_size(const Texts *texts) {
-    return FAIL(STATUS_DATA, "%s: attribute %s: at most %d names of %d bytes expected", texts->path,
-        attribute_name, COUNT_MAX, NAME_BYTES_MAX);
+    return FAIL(STATUS_DATA, "%s: at most %d names of %d bytes expected", texts->where, COUNT_MAX,
+        NAME_BYTES_MAX);
 }
 
 static Status read_attribute(const Texts *texts, void *out) {
     if (!hdf5_fault_is_due() && H5Aread(texts->attribute, texts->type, out) >= 0) return STATUS_OK;
-    return hdf5_fail_read(texts->path, "cannot read the names of its classes");
+    return hdf5_fail_read(texts->where, "cannot read it");
 }
 
 /* `text`: `bytes` long, or ended by a zero or blanks before. */
@@ -50,22 +53,22 @@ static Status read_fixed(const Texts *texts, NameList *names) {
 
 /* ---- texts of variable length ---- */
 
-/* `text`: NULL where nothing was stored. */
-static Status add_variable(const Texts *texts, NameList *names, const char *text) {
-    size_t bytes = text == NULL ? 0 : strlen(text);
-    if (bytes > NAME_BYTES_MAX) return fail_size(texts);
-    return add_name(names, text == NULL ? "" : text, bytes);
+static Status add_variable(const Texts *texts, Hdf5Heap *heap, NameList *names) {
+    for (size_t i = 0; i < texts->count; i++) {
+        const char *text = NULL;
+        size_t bytes = 0;
+        TRY(hdf5_heap_find(heap, i, NAME_BYTES_MAX, &text, &bytes));
+        TRY(add_name(names, text, bytes));
+    }
+    return STATUS_OK;
 }
 
 static Status read_variable(const Texts *texts, NameList *names) {
-    char **all = NULL;
-    TRY(MEMORY_ALLOCATE(&all, (size_t)texts->count, "names of the classes"));
-    Status status = read_attribute(texts, all);
-    int is_read = status == STATUS_OK;
-    for (hsize_t i = 0; i < texts->count && status == STATUS_OK; i++)
-        status = add_variable(texts, names, all[i]);
-    if (is_read) H5Dvlen_reclaim(texts->type, texts->space, H5P_DEFAULT, all);
-    memory_free(all);
+    Hdf5Heap heap;
+    Status status = hdf5_heap_open(
+        &heap, texts->file, texts->where, texts->attribute, texts->type, (size_t)texts->count);
+    if (status == STATUS_OK) status = add_variable(texts, &heap, names);
+    hdf5_heap_close(&heap);
     return status;
 }
 
@@ -90,10 +93,11 @@ Status hdf5_classes_read(const Hdf5File *file, NameList *names) {
     if (is_there == 0) return STATUS_OK;
     hid_t attribute = is_there < 0 ? -1 : H5Aopen(file->id, attribute_name, H5P_DEFAULT);
     if (attribute < 0) return hdf5_fail_read(file->path, "cannot open the names of its classes");
-    Texts texts = {.path = file->path,
+    Texts texts = {.file = file,
         .attribute = attribute,
         .type = H5Aget_type(attribute),
         .space = H5Aget_space(attribute)};
+    snprintf(texts.where, sizeof texts.where, "%s: attribute %s", file->path, attribute_name);
     Status status = read_names(&texts, names);
     if (texts.type >= 0) H5Tclose(texts.type);
     if (texts.space >= 0) H5Sclose(texts.space);

@@ -297,6 +297,60 @@ START_TEST(names_of_classes_beyond_any_measure_are_refused) {
 }
 END_TEST
 
+typedef struct HeapCase {
+    const char *reason;
+    int is_in_heap; /* or in the list of places */
+    size_t offset;
+    const char *bytes;
+    size_t count;
+} HeapCase;
+
+/* A place: length, address, index. The heap: "GCOL", version, its size; object 1, "Reh im Wald":
+ * index, references, size, bytes. */
+static const HeapCase heap_cases[] = {
+    {"text 0 has 4294967295 bytes, at most 4096 expected", 0, 0, "\xff\xff\xff\xff", 4},
+    {"lies outside the file", 0, 8, "\1", 1}, {"is not there, or shorter", 0, 0, "\x0c", 1},
+    {"is not there, or shorter", 0, 12, "\7", 1}, {"is none: ", 1, 0, "M", 1},
+    {"lies among 1099511631872 bytes, at most 1048576 in this file", 1, 13, "\1", 1},
+    {"lies among 12 bytes", 1, 8, "\x0c\0", 2}, {"is not there, or shorter", 1, 16, "\0", 1},
+    {"is not there, or shorter", 1, 24, "\xff\xff\xff\xff\xff\xff\xff\xff", 8}};
+
+/* Where the list's first place lies in a file of `count` bytes, and the heap that it names. */
+static void find_texts(const unsigned char *all, size_t count, size_t offsets[2]) {
+    unsigned char place[12] = {11};
+    const unsigned char *heap = memmem(all, count, "GCOL", 4);
+    ck_assert_ptr_nonnull(heap);
+    offsets[1] = (size_t)(heap - all);
+    for (int i = 0; i < 8; i++) place[4 + i] = (unsigned char)(offsets[1] >> 8 * i);
+    const unsigned char *list = memmem(all, count, place, sizeof place);
+    ck_assert_ptr_nonnull(list);
+    offsets[0] = (size_t)(list - all);
+}
+
+static void damage_texts(const HeapCase *chosen) {
+    static unsigned char all[1 << 16];
+    size_t offsets[2];
+    FILE *file = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(file);
+    find_texts(all, fread(all, 1, sizeof all, file), offsets);
+    long offset = (long)(offsets[chosen->is_in_heap] + chosen->offset);
+    ck_assert_int_eq(fseek(file, offset, SEEK_SET), 0);
+    ck_assert_uint_eq(fwrite(chosen->bytes, 1, chosen->count, file), chosen->count);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(texts_that_are_not_what_they_claim_are_refused) {
+    const HeapCase *chosen = &heap_cases[_i];
+    NameList names = {.names = NULL};
+    write_classes(H5T_VARIABLE, H5T_STR_NULLTERM, (const char *[]){"Reh im Wald", "cat"}, 2);
+    damage_texts(chosen);
+    ck_assert_int_eq(dataset_read_classes(&job, &names), STATUS_DATA);
+    ck_assert_msg(strstr(status_message(), chosen->reason) != NULL, "%s", status_message());
+    ck_assert_ptr_nonnull(strstr(status_message(), ": attribute classes: "));
+    name_list_free(&names);
+}
+END_TEST
+
 static Status use_set(void) {
     static const int64_t index[] = {1, 2, 4};
     DatasetSizes sizes;
@@ -559,6 +613,8 @@ int main(void) {
     tcase_add_test(tests, no_split_is_renamed_or_passed_over_in_silence);
     tcase_add_test(tests, names_of_the_classes_are_read_in_every_form);
     tcase_add_test(tests, names_of_classes_beyond_any_measure_are_refused);
+    tcase_add_loop_test(tests, texts_that_are_not_what_they_claim_are_refused, 0,
+        (int)(sizeof heap_cases / sizeof *heap_cases));
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);
