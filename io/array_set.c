@@ -57,7 +57,7 @@ static Status check_limits(const ArrayShape *shape, const DatasetSizes *sizes, c
         where, array_shape_print(shape, text), (long long)COUNT_MAX, ARRAY_SIDE_MAX, INT_MAX / 4);
 }
 
-Status array_images_shape(
+static Status find_sizes(
     const ArrayShape *shape, int layout, const char *where, DatasetSizes *sizes, int *is_nhwc) {
     const int64_t *size = shape->size;
     char text[ARRAY_TEXT_BYTES];
@@ -74,12 +74,42 @@ Status array_images_shape(
     return check_limits(shape, sizes, where);
 }
 
+static Status find_element_bytes(const ArrayForm *form, const char *where, int64_t *bytes) {
+    int is_bytes = !form->is_float && !form->is_signed && form->item_bytes == 1;
+    *bytes = is_bytes ? 1 : (int64_t)sizeof(float);
+    if (is_bytes || form->is_float) return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: the images are %sintegers of %d bytes; uint8 or floats expected: save "
+        "a.astype(np.uint8) or a.astype(np.float32)",
+        where, form->is_signed ? "" : "unsigned ", form->item_bytes);
+}
+
+Status array_describe_images(
+    const ArrayForm *form, int layout, const char *where, DatasetSizes *sizes, int *is_nhwc) {
+    TRY(find_element_bytes(form, where, &sizes->element_bytes));
+    return find_sizes(&form->shape, layout, where, sizes, is_nhwc);
+}
+
+Status array_check_same_type(const ArrayForm *test, const char *test_where, const ArrayForm *train,
+    const char *train_where) {
+    int64_t test_bytes = 0, train_bytes = 0;
+    TRY(find_element_bytes(test, test_where, &test_bytes));
+    TRY(find_element_bytes(train, train_where, &train_bytes));
+    if (test_bytes == train_bytes) return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s: the images are %s, but those of %s are %s; uint8 is scaled by 1/255, floats are not: "
+        "save both as one type, a.astype(np.uint8) or, of uint8, (a / 255).astype(np.float32)",
+        test_where, test->is_float ? "floats" : "uint8", train_where,
+        train->is_float ? "floats" : "uint8");
+}
+
 int array_is_same_set(const DatasetSizes *a, const DatasetSizes *b) {
     return a->count == b->count && a->channels == b->channels && a->height == b->height &&
            a->width == b->width && a->element_bytes == b->element_bytes;
 }
 
-Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *where) {
+Status array_check_labels(const ArrayForm *form, int64_t count, const char *where) {
+    const ArrayShape *shape = &form->shape;
     char text[ARRAY_TEXT_BYTES];
     int is_list =
         shape->dimension_count == 1 || (shape->dimension_count == 2 && shape->size[1] == 1);
@@ -88,7 +118,10 @@ Status array_labels_shape(const ArrayShape *shape, int64_t count, const char *wh
             "%s: shape %s found; labels are (N,) or (N, 1) whole numbers, not one-hot rows%s",
             where, array_shape_print(shape, text),
             shape->dimension_count == 2 ? ": save a.argmax(axis=1) of these" : "");
-    if (shape->size[0] == count) return STATUS_OK;
+    if (form->is_float)
+        return FAIL(STATUS_DATA,
+            "%s: the labels are floats; whole numbers expected: save a.astype(np.int64)", where);
+    if (count == ARRAY_COUNT_ANY || shape->size[0] == count) return STATUS_OK;
     return FAIL(STATUS_DATA, "%s: %lld labels found, %lld expected, one for each image", where,
         (long long)shape->size[0], (long long)count);
 }

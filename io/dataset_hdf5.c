@@ -83,29 +83,17 @@ static Status open_part(Hdf5Array *array, const Hdf5File *file, DatasetSplit spl
 
 static Status describe_images(
     const Hdf5Array *array, int layout, DatasetSizes *sizes, int *is_nhwc) {
-    int is_bytes = array->type_class == H5T_INTEGER && array->item_bytes == 1 && !array->is_signed;
-    if (!is_bytes && array->type_class != H5T_FLOAT)
-        return FAIL(STATUS_DATA,
-            "%s: the images are %sintegers of %d bytes; uint8 or floats expected: store "
-            "a.astype(np.uint8) or a.astype(np.float32)",
-            array->where, array->is_signed ? "" : "unsigned ", array->item_bytes);
-    sizes->element_bytes = is_bytes ? 1 : (int64_t)sizeof(float);
-    return array_images_shape(&array->shape, layout, array->where, sizes, is_nhwc);
+    return array_describe_images(&array->form, layout, array->where, sizes, is_nhwc);
 }
 
 static Status check_labels(const Hdf5Array *array, int64_t count) {
-    TRY(array_labels_shape(&array->shape, count, array->where));
-    if (array->type_class != H5T_INTEGER)
-        return FAIL(STATUS_DATA,
-            "%s: the labels are floats; whole numbers expected: store a.astype(np.int64)",
-            array->where);
-    return STATUS_OK;
+    return array_check_labels(&array->form, count, array->where);
 }
 
 /* `labels` may be NULL. */
 static Status read_labels(
     const Hdf5Array *array, int64_t limit, int32_t *labels, int64_t *largest) {
-    int64_t values[LABEL_CHUNK], count = array->shape.size[0];
+    int64_t values[LABEL_CHUNK], count = array->form.shape.size[0];
     for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
         int64_t n = count - first < LABEL_CHUNK ? count - first : LABEL_CHUNK;
         TRY(hdf5_array_read(array, first, n, H5T_NATIVE_INT64, values));
@@ -115,12 +103,22 @@ static Status read_labels(
     return STATUS_OK;
 }
 
+static Status check_train_type(const Hdf5File *file, const Hdf5Array *test) {
+    Hdf5Array train;
+    Status status = open_part(&train, file, DATASET_TRAIN, IMAGES);
+    if (status == STATUS_OK)
+        status = array_check_same_type(&test->form, test->where, &train.form, train.where);
+    hdf5_array_close(&train);
+    return status;
+}
+
 static Status measure_images(
     const Hdf5File *file, const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     Hdf5Array array;
     int is_nhwc = 0;
     Status status = open_part(&array, file, split, IMAGES);
     if (status == STATUS_OK) status = describe_images(&array, job->data.layout, sizes, &is_nhwc);
+    if (status == STATUS_OK && split == DATASET_TEST) status = check_train_type(file, &array);
     hdf5_array_close(&array);
     return status;
 }
@@ -137,7 +135,7 @@ static Status count_classes(const Hdf5File *file, int64_t *class_count) {
     Hdf5Array array;
     int64_t largest = 0;
     Status status = open_part(&array, file, DATASET_TRAIN, LABELS);
-    if (status == STATUS_OK) status = check_labels(&array, array.shape.size[0]);
+    if (status == STATUS_OK) status = check_labels(&array, ARRAY_COUNT_ANY);
     if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &largest);
     hdf5_array_close(&array);
     *class_count = array_class_count(largest);

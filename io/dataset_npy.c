@@ -86,17 +86,6 @@ static Status open_array(NpyFile *file, const char *folder, DatasetSplit split, 
 
 /* ---- images ---- */
 
-static Status measure_images(const NpyFile *file, int layout, DatasetSizes *sizes, int *is_nhwc) {
-    int is_bytes = file->kind == NPY_UNSIGNED && file->item_bytes == 1;
-    if (!is_bytes && file->kind != NPY_FLOAT)
-        return FAIL(STATUS_DATA,
-            "%s: the images are %sintegers of %d bytes; uint8 or floats expected: save "
-            "a.astype(np.uint8) or a.astype(np.float32)",
-            file->bytes.path, file->kind == NPY_UNSIGNED ? "unsigned " : "", file->item_bytes);
-    sizes->element_bytes = is_bytes ? 1 : (int64_t)sizeof(float);
-    return array_images_shape(&file->shape, layout, file->bytes.path, sizes, is_nhwc);
-}
-
 /* IEEE 754's binary16: sign, 5 bits of exponent, 10 of fraction. */
 static float float_of_half(const char *item) {
     uint16_t bits;
@@ -117,8 +106,8 @@ static float float_of_double(const char *item) {
 /* The raw numbers of a sample, in place, to the element type of the set: from the end on where they
  * grow. */
 static void convert_sample(const NpyFile *file, char *raw, int64_t features) {
-    int bytes = file->item_bytes;
-    if (file->kind != NPY_FLOAT || bytes == sizeof(float)) return;
+    int bytes = file->form.item_bytes;
+    if (!file->form.is_float || bytes == sizeof(float)) return;
     for (int64_t i = 0; i < features; i++) {
         int64_t at = bytes < (int)sizeof(float) ? features - 1 - i : i;
         const char *item = raw + at * bytes;
@@ -147,14 +136,14 @@ static Status fill_images(NpyFile *file, const Job *job, const DatasetSizes *siz
     DatasetSizes now = {.count = 0};
     int is_nhwc = 0;
     void *raw = NULL;
-    TRY(measure_images(file, job->data.layout, &now, &is_nhwc));
+    TRY(array_describe_images(&file->form, job->data.layout, file->bytes.path, &now, &is_nhwc));
     if (!array_is_same_set(&now, sizes))
         return FAIL(STATUS_DATA,
             "%s: another shape or type than before: the file changed while it "
             "was read",
             file->bytes.path);
     size_t features = (size_t)(sizes->channels * sizes->height * sizes->width);
-    size_t read_bytes = (size_t)file->item_bytes, bytes = (size_t)sizes->element_bytes;
+    size_t read_bytes = (size_t)file->form.item_bytes, bytes = (size_t)sizes->element_bytes;
     TRY(memory_allocate(
         &raw, features, read_bytes > bytes ? read_bytes : bytes, "a sample of the data set"));
     Status status = read_samples(file, sizes, is_nhwc, raw, images);
@@ -166,26 +155,17 @@ static Status fill_images(NpyFile *file, const Job *job, const DatasetSizes *siz
 
 /* One whole number of the file's type. */
 static int64_t label_of(const NpyFile *file, const unsigned char *item) {
-    int is_signed = file->kind == NPY_SIGNED;
+    int is_signed = file->form.is_signed;
     union {
         uint16_t u2;
         uint32_t u4;
         uint64_t u8;
     } value = {.u8 = 0};
-    memcpy(&value, item, (size_t)file->item_bytes);
-    if (file->item_bytes == 1) return is_signed ? (int8_t)*item : *item;
-    if (file->item_bytes == 2) return is_signed ? (int16_t)value.u2 : value.u2;
-    if (file->item_bytes == 4) return is_signed ? (int32_t)value.u4 : (int64_t)value.u4;
+    memcpy(&value, item, (size_t)file->form.item_bytes);
+    if (file->form.item_bytes == 1) return is_signed ? (int8_t)*item : *item;
+    if (file->form.item_bytes == 2) return is_signed ? (int16_t)value.u2 : value.u2;
+    if (file->form.item_bytes == 4) return is_signed ? (int32_t)value.u4 : (int64_t)value.u4;
     return !is_signed && value.u8 > INT64_MAX ? INT64_MAX : (int64_t)value.u8;
-}
-
-static Status check_labels(const NpyFile *file, int64_t count) {
-    TRY(array_labels_shape(&file->shape, count, file->bytes.path));
-    if (file->kind == NPY_FLOAT)
-        return FAIL(STATUS_DATA,
-            "%s: the labels are floats; whole numbers expected: save a.astype(np.int64)",
-            file->bytes.path);
-    return STATUS_OK;
 }
 
 /* Read all labels of an open file; `labels` may be NULL. */
@@ -196,7 +176,8 @@ static Status read_labels(
     for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
         int64_t n = count - first < LABEL_CHUNK ? count - first : LABEL_CHUNK;
         TRY(npy_read(file, items, n));
-        for (int64_t i = 0; i < n; i++) values[i] = label_of(file, items + i * file->item_bytes);
+        for (int64_t i = 0; i < n; i++)
+            values[i] = label_of(file, items + i * file->form.item_bytes);
         TRY(array_take_labels(values, first, n, limit, file->bytes.path,
             labels == NULL ? NULL : labels + first, largest));
     }
@@ -207,15 +188,24 @@ static Status count_classes(const char *folder, int64_t *class_count) {
     NpyFile file;
     int64_t largest = 0;
     TRY(open_array(&file, folder, DATASET_TRAIN, LABELS));
-    Status status = check_labels(&file, file.shape.dimension_count > 0 ? file.shape.size[0] : 0);
+    Status status = array_check_labels(&file.form, ARRAY_COUNT_ANY, file.bytes.path);
     if (status == STATUS_OK)
-        status = read_labels(&file, file.shape.size[0], ARRAY_CLASSES_MAX, NULL, &largest);
+        status = read_labels(&file, file.form.shape.size[0], ARRAY_CLASSES_MAX, NULL, &largest);
     npy_close(&file);
     *class_count = array_class_count(largest);
     return status;
 }
 
 /* ---- the set ---- */
+
+static Status check_train_type(const char *folder, const NpyFile *test) {
+    NpyFile train;
+    TRY(open_array(&train, folder, DATASET_TRAIN, IMAGES));
+    Status status =
+        array_check_same_type(&test->form, test->bytes.path, &train.form, train.bytes.path);
+    npy_close(&train);
+    return status;
+}
 
 static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     const char *folder = job->data.path;
@@ -224,11 +214,13 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     *sizes = (DatasetSizes){.count = 0};
     TRY(byte_file_check_folder(folder));
     TRY(open_array(&file, folder, split, IMAGES));
-    Status status = measure_images(&file, job->data.layout, sizes, &is_nhwc);
+    Status status =
+        array_describe_images(&file.form, job->data.layout, file.bytes.path, sizes, &is_nhwc);
+    if (status == STATUS_OK && split == DATASET_TEST) status = check_train_type(folder, &file);
     npy_close(&file);
     if (status != STATUS_OK) return status;
     TRY(open_array(&file, folder, split, LABELS));
-    status = check_labels(&file, sizes->count);
+    status = array_check_labels(&file.form, sizes->count, file.bytes.path);
     npy_close(&file);
     if (status != STATUS_OK) return status;
     return count_classes(folder, &sizes->class_count);
@@ -243,7 +235,7 @@ static Status fill(
     npy_close(&file);
     if (status != STATUS_OK) return status;
     TRY(open_array(&file, job->data.path, split, LABELS));
-    status = check_labels(&file, sizes->count);
+    status = array_check_labels(&file.form, sizes->count, file.bytes.path);
     if (status == STATUS_OK)
         status = read_labels(&file, sizes->count, sizes->class_count, labels, &largest);
     npy_close(&file);

@@ -87,12 +87,13 @@ Status hdf5_file_check_unchanged(const Hdf5File *file) {
 static Status read_type(Hdf5Array *array) {
     hid_t type = H5Dget_type(array->id);
     if (type < 0) return hdf5_fail_read(array->where, "no type");
-    array->type_class = H5Tget_class(type);
+    H5T_class_t class = H5Tget_class(type);
     size_t bytes = H5Tget_size(type);
-    array->is_signed = array->type_class == H5T_INTEGER ? H5Tget_sign(type) == H5T_SGN_2 : 1;
+    array->form.is_float = class == H5T_FLOAT;
+    array->form.is_signed = class == H5T_FLOAT || H5Tget_sign(type) == H5T_SGN_2;
+    array->form.item_bytes = bytes <= 8 ? (int)bytes : 0;
     H5Tclose(type);
-    array->item_bytes = bytes <= 8 ? (int)bytes : 0;
-    int is_number = array->type_class == H5T_INTEGER || array->type_class == H5T_FLOAT;
+    int is_number = class == H5T_INTEGER || class == H5T_FLOAT;
     if (is_number && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8)) return STATUS_OK;
     return FAIL(STATUS_DATA, "%s: its elements are no numbers of 1, 2, 4 or 8 bytes", array->where);
 }
@@ -106,12 +107,12 @@ static Status read_shape(Hdf5Array *array) {
     if (dimensions < 1 || dimensions > ARRAY_DIMENSIONS_MAX)
         return FAIL(STATUS_DATA, "%s: has no shape, or one of more than %d dimensions",
             array->where, ARRAY_DIMENSIONS_MAX);
-    array->shape.dimension_count = dimensions;
+    array->form.shape.dimension_count = dimensions;
     for (int i = 0; i < dimensions; i++) {
         if (sizes[i] < 1 || sizes[i] > INT32_MAX)
             return FAIL(STATUS_DATA, "%s: size %llu of dimension %d found, 1 to %d expected",
                 array->where, (unsigned long long)sizes[i], i, INT32_MAX);
-        array->shape.size[i] = (int64_t)sizes[i];
+        array->form.shape.size[i] = (int64_t)sizes[i];
     }
     return STATUS_OK;
 }
@@ -126,17 +127,17 @@ typedef struct Storage {
 static Status measure_chunks(const Hdf5Array *array, hid_t creation, Storage *storage) {
     hsize_t sizes[ARRAY_DIMENSIONS_MAX] = {0};
     int dimensions = H5Pget_chunk(creation, ARRAY_DIMENSIONS_MAX, sizes);
-    storage->chunk_bytes = array->item_bytes;
+    storage->chunk_bytes = array->form.item_bytes;
     storage->chunk_count = 1;
-    for (int i = 0; i < array->shape.dimension_count; i++) {
-        hsize_t size = (hsize_t)array->shape.size[i];
-        if (dimensions != array->shape.dimension_count || sizes[i] == 0)
+    for (int i = 0; i < array->form.shape.dimension_count; i++) {
+        hsize_t size = (hsize_t)array->form.shape.size[i];
+        if (dimensions != array->form.shape.dimension_count || sizes[i] == 0)
             return FAIL(STATUS_DATA, "%s: its chunks have %d dimensions, %d expected, none empty",
-                array->where, dimensions, array->shape.dimension_count);
+                array->where, dimensions, array->form.shape.dimension_count);
         storage->chunk_bytes *= (double)sizes[i];
         storage->chunk_count *= (double)((size + sizes[i] - 1) / sizes[i]);
     }
-    double rows = (double)(((hsize_t)array->shape.size[0] + sizes[0] - 1) / sizes[0]);
+    double rows = (double)(((hsize_t)array->form.shape.size[0] + sizes[0] - 1) / sizes[0]);
     storage->slab_bytes = storage->chunk_bytes * (storage->chunk_count / rows);
     return STATUS_OK;
 }
@@ -146,11 +147,11 @@ static Status measure_storage(const Hdf5Array *array, const Hdf5File *file, Stor
     *storage = (Storage){.is_chunked = 0};
     if (creation < 0) return hdf5_fail_read(array->where, "no description of its storage");
     *storage = (Storage){.is_chunked = H5Pget_layout(creation) == H5D_CHUNKED,
-        .promised = array->item_bytes,
+        .promised = array->form.item_bytes,
         .stored = (double)H5Dget_storage_size(array->id),
         .on_disk = (double)file->bytes};
-    for (int i = 0; i < array->shape.dimension_count; i++)
-        storage->promised *= (double)array->shape.size[i];
+    for (int i = 0; i < array->form.shape.dimension_count; i++)
+        storage->promised *= (double)array->form.shape.size[i];
     for (int i = 0; i < H5Pget_nfilters(creation); i++) {
         unsigned flags = 0;
         size_t values = 0;
@@ -187,8 +188,8 @@ static Status check_storage(const Hdf5Array *array, const Storage *storage) {
         return storage->is_chunked ? check_chunks(array, storage) : STATUS_OK;
     return FAIL(STATUS_DATA,
         "%s: its shape %s promises %.0f bytes, but only %.0f are stored in this file of %.0f%s",
-        array->where, array_shape_print(&array->shape, text), storage->promised, storage->stored,
-        storage->on_disk, storage->is_packed ? ", too few for gzip" : "");
+        array->where, array_shape_print(&array->form.shape, text), storage->promised,
+        storage->stored, storage->on_disk, storage->is_packed ? ", too few for gzip" : "");
 }
 
 /* Samples are asked for in ascending order, so each chunk is unpacked once for a batch if those of
@@ -222,8 +223,8 @@ Status hdf5_array_open(Hdf5Array *array, const Hdf5File *file, const Hdf5Names *
     TRY(check_storage(array, &storage));
     if (!storage.is_chunked) return STATUS_OK;
     TRY(set_cache(array, file, name, storage.slab_bytes));
-    return hdf5_chunks_create(
-        &array->chunks, array->id, &array->shape, array->item_bytes, file->bytes, array->where);
+    return hdf5_chunks_create(&array->chunks, array->id, &array->form.shape, array->form.item_bytes,
+        file->bytes, array->where);
 }
 
 void hdf5_array_close(Hdf5Array *array) {
@@ -238,9 +239,9 @@ void hdf5_array_close(Hdf5Array *array) {
 Status hdf5_array_read(
     const Hdf5Array *array, int64_t first, int64_t count, hid_t memory_type, void *items) {
     hsize_t start[ARRAY_DIMENSIONS_MAX] = {(hsize_t)first}, size[ARRAY_DIMENSIONS_MAX];
-    int dimensions = array->shape.dimension_count;
-    REQUIRE(first >= 0 && count >= 1 && first + count <= array->shape.size[0]);
-    for (int i = 0; i < dimensions; i++) size[i] = (hsize_t)array->shape.size[i];
+    int dimensions = array->form.shape.dimension_count;
+    REQUIRE(first >= 0 && count >= 1 && first + count <= array->form.shape.size[0]);
+    for (int i = 0; i < dimensions; i++) size[i] = (hsize_t)array->form.shape.size[i];
     size[0] = (hsize_t)count;
     if (array->chunks != NULL) TRY(hdf5_chunks_check(array->chunks, first, count, array->where));
     hid_t in_file = H5Dget_space(array->id), in_memory = H5Screate_simple(dimensions, size, NULL);

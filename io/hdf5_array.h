@@ -17,9 +17,7 @@ typedef struct Hdf5File {
 typedef struct Hdf5Array {
     hid_t id;                     /* negative: not open */
     char where[HDF5_WHERE_BYTES]; /* "FILE: /train/images": begins messages */
-    H5T_class_t type_class;
-    int item_bytes, is_signed;
-    ArrayShape shape;
+    ArrayForm form;
     Hdf5Chunks *chunks; /* NULL: nothing is packed */
 } Hdf5Array;
 

@@ -113,8 +113,9 @@ static Status parse_type(const Parser *parser, NpyFile *file, const char *word) 
             "%s: byte %lld: element type '%s' found, integers of 1, 2, 4 or 8 bytes or floats of "
             "2, 4 or 8 expected; convert with a.astype(...) before np.save",
             file->bytes.path, (long long)parser->start, word);
-    file->kind = (NpyKind)kind;
-    file->item_bytes = bytes;
+    file->form.is_float = kind == 'f';
+    file->form.is_signed = kind != 'u';
+    file->form.item_bytes = bytes;
     file->is_swapped = bytes > 1 && (order == '>') != is_big_endian_machine;
     return STATUS_OK;
 }
@@ -131,7 +132,7 @@ static Status parse_order(Parser *parser) {
 static Status parse_value(Parser *parser, NpyFile *file, int key) {
     char word[WORD_BYTES];
     if (key == 1) return parse_order(parser);
-    if (key == 2) return parse_shape(parser, &file->shape);
+    if (key == 2) return parse_shape(parser, &file->form.shape);
     TRY(parse_string(parser, word, "a plain element type in quotes"));
     return parse_type(parser, file, word);
 }
@@ -206,23 +207,23 @@ static Status read_start(NpyFile *file, int64_t *text_bytes) {
 static Status check_length(const NpyFile *file) {
     char text[ARRAY_TEXT_BYTES];
     const ByteFile *bytes = &file->bytes;
-    int64_t promised = file->item_bytes, most = byte_file_bytes_max(bytes);
+    int64_t promised = file->form.item_bytes, most = byte_file_bytes_max(bytes);
     int is_too_large = 0;
-    for (int i = 0; i < file->shape.dimension_count; i++)
-        is_too_large |= __builtin_mul_overflow(promised, file->shape.size[i], &promised);
+    for (int i = 0; i < file->form.shape.dimension_count; i++)
+        is_too_large |= __builtin_mul_overflow(promised, file->form.shape.size[i], &promised);
     is_too_large |= __builtin_add_overflow(promised, file->header_bytes, &promised);
-    array_shape_print(&file->shape, text);
+    array_shape_print(&file->form.shape, text);
     if (is_too_large || promised > most)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the header promises %s elements of %d bytes, more than the file's %lld "
             "bytes %s; was it copied whole?",
-            bytes->path, (long long)bytes->file_bytes, text, file->item_bytes,
+            bytes->path, (long long)bytes->file_bytes, text, file->form.item_bytes,
             (long long)bytes->file_bytes, bytes->is_compressed ? "of gzip can hold" : "hold");
     if (!bytes->is_compressed && promised < most)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the file goes on, to %lld bytes, after the %s elements of %d bytes "
             "that its header promises",
-            bytes->path, (long long)promised, (long long)most, text, file->item_bytes);
+            bytes->path, (long long)promised, (long long)most, text, file->form.item_bytes);
     return STATUS_OK;
 }
 
@@ -238,7 +239,7 @@ static Status read_header(NpyFile *file) {
 }
 
 Status npy_open(NpyFile *file, const char *folder, const char *name) {
-    *file = (NpyFile){.kind = NPY_UNSIGNED};
+    *file = (NpyFile){.is_swapped = 0};
     TRY(byte_file_open(&file->bytes, folder, name));
     if (file->bytes.stream == NULL) return STATUS_OK;
     Status status = read_header(file);
@@ -256,8 +257,8 @@ static void swap_items(unsigned char *items, int64_t count, int item_bytes) {
 }
 
 Status npy_read(NpyFile *file, void *items, int64_t count) {
-    TRY(read_exactly(file, items, count * file->item_bytes, "elements"));
-    if (file->is_swapped) swap_items(items, count, file->item_bytes);
+    TRY(read_exactly(file, items, count * file->form.item_bytes, "elements"));
+    if (file->is_swapped) swap_items(items, count, file->form.item_bytes);
     return STATUS_OK;
 }
 

@@ -9,14 +9,10 @@
 #include "io/array_set.h"
 #include "io/byte_file.h"
 
-typedef enum NpyKind { NPY_UNSIGNED = 'u', NPY_SIGNED = 'i', NPY_FLOAT = 'f' } NpyKind;
-
 typedef struct NpyFile {
     ByteFile bytes;
-    NpyKind kind;
-    int item_bytes; /* 1, 2, 4 or 8 */
-    int is_swapped; /* in the other byte order than this machine */
-    ArrayShape shape;
+    ArrayForm form;
+    int is_swapped;       /* in the other byte order than this machine */
     int64_t header_bytes; /* all before the first element */
 } NpyFile;
 
@@ -27,7 +23,7 @@ typedef struct NpyFile {
  * found, STATUS_IO. */
 MUST_CHECK Status npy_open(NpyFile *file, const char *folder, const char *name);
 
-/* Local. Read the next `count` elements, in this machine's byte order, `item_bytes` each. */
+/* Local. Read the next `count` elements, in this machine's byte order, form.item_bytes each. */
 MUST_CHECK Status npy_read(NpyFile *file, void *items, int64_t count);
 
 /* Local. Check that nothing is left. */

@@ -44,10 +44,11 @@ static Status name_option(Status status) {
 /* What is written is nchw; whether data.layout: auto takes it for that. */
 static int is_layout_clear(int64_t count, Shape sample) {
     const int *size = sample.size;
-    ArrayShape written = {4, {count, size[0], size[1], size[2]}};
+    ArrayForm written = {.shape = {4, {count, size[0], size[1], size[2]}}, .item_bytes = 1};
     DatasetSizes sizes;
     int is_nhwc = 0;
-    return array_images_shape(&written, LAYOUT_AUTO, "", &sizes, &is_nhwc) == STATUS_OK && !is_nhwc;
+    return array_describe_images(&written, LAYOUT_AUTO, "", &sizes, &is_nhwc) == STATUS_OK &&
+           !is_nhwc;
 }
 
 static void tell_split(int split, int64_t count, Shape sample) {

@@ -153,6 +153,7 @@ START_TEST(a_validation_split_stands_for_a_missing_test) {
     unsigned char found[12];
     int32_t found_labels[2];
     write_labels();
+    write_array("x_train.npy", 1, HEADER("|u1", "(2, 2, 3)"), pixels, 12);
     write_array("x_val.npy", 1, HEADER("|u1", "(2, 2, 3)"), pixels, 12);
     write_array("y_val.npy", 1, HEADER("|u1", "(2,)"), labels, 2);
     ck_assert_int_eq(dataset_npy.measure(&job, DATASET_TEST, &sizes), STATUS_OK);

@@ -209,6 +209,16 @@ def too_large(file):
     file["train/images"] = np.full((8, 3, 5), 1e300)
 
 
+@broken_set(65, "/test/images: the images are floats, but those of", skip=("test/images",))
+def float_test(file):
+    file["test/images"] = np.zeros((4, 3, 5), np.float32)
+
+
+@broken_set(65, "/train/images are floats; uint8 is scaled by 1/255")
+def byte_test(file):
+    file["train/images"] = np.zeros((8, 3, 5), np.float16)
+
+
 @broken_set(65, "6 labels found, 8 expected", skip=("train/labels",))
 def label_count(file):
     file["train/labels"] = np.zeros(6, np.uint8)

@@ -75,6 +75,9 @@ make_broken_npy() {
     broken neither-layout 65 "neither of its dimensions 1 and 3" images $x '|u1' '(4, 5, 3, 2)' 120
     broken nan 65 "sample 3 has a number that is not a number (NaN), element 14" nan_image $x
     broken too-large 65 "sample 3 has a number that is infinite, or too large" huge_double $x
+    broken float-test 65 "test_images.npy: the images are floats, but those of" \
+        images test_images.npy '<f4' '(2, 3, 5)' 120
+    broken byte-test 65 "train_images.npy are floats; uint8 is scaled by 1/255" images $x '<f4' '(4, 3, 5)' 240
     broken label-count 65 "5 labels found, 4 expected" images $y '<i8' '(5,)' 40
     broken one-hot 65 "not one-hot rows" images $y '<i8' '(4, 10)' 320
     broken float-one-hot 65 "not one-hot rows: save a.argmax(axis=1) of these" images $y '<f4' '(4, 10)' 160
