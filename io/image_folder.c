@@ -168,7 +168,41 @@ static Status list_images(ImageFolder *folder, NameList *images, const char *pat
 static Status split_path(const ImageFolder *folder, int split, char path[IMAGE_FOLDER_PATH_BYTES]) {
     if (folder->has_splits)
         return join(path, folder->path, split == 0 ? train_name : folder->test_name);
-    return join(path, folder->path, ".");
+    snprintf(path, IMAGE_FOLDER_PATH_BYTES, "%s", folder->path);
+    return STATUS_OK;
+}
+
+static int is_one_of(const char *name, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcasecmp(name, words[i]) == 0) return 1;
+    return 0;
+}
+
+/* Folders like Train and Testing are no classes, and none to be left out in silence. */
+static Status check_names(const ImageFolder *folder, const NameList *names) {
+    static const char *const train_words[] = {"train", "training"};
+    static const char *const test_words[] = {"testing", "tests"};
+    const char *train = NULL, *test = NULL;
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = names->names[i];
+        if (is_one_of(name, train_words, 2)) train = name;
+        if (is_one_of(name, test_words, 2) || is_one_of(name, test_split_names, TEST_SPLIT_COUNT))
+            test = name;
+    }
+    if (train == NULL || test == NULL) return STATUS_OK;
+    return FAIL(STATUS_DATA, "%s: has folders %s and %s: name them %s and %s", folder->path, train,
+        test, train_name, test_split_names[0]);
+}
+
+/* Where one split, or both, were not found under their names. */
+static Status check_splits(const ImageFolder *folder) {
+    PassedOver over = {.count = 0};
+    NameList names = {.names = NULL};
+    Listing listing = {.folders = &names, .over = &over, .skip = strlen(folder->path) + 1};
+    Status status = list_entries(&listing, folder->path);
+    if (status == STATUS_OK) status = check_names(folder, &names);
+    name_list_free(&names);
+    return status;
 }
 
 static Status list_classes(ImageFolder *folder) {
@@ -196,6 +230,7 @@ static Status check_class(const ImageFolder *folder, const char *class_path) {
 /* The images of one class. */
 static Status list_class(ImageFolder *folder, int split, const char *name, size_t label) {
     char path[IMAGE_FOLDER_PATH_BYTES], class_path[IMAGE_FOLDER_PATH_BYTES];
+    int64_t passed_over = folder->passed_over.count;
     NameList *files = &folder->files[(size_t)split * folder->classes.count + label];
     TRY(split_path(folder, split, path));
     TRY(join(class_path, path, name));
@@ -203,7 +238,14 @@ static Status list_class(ImageFolder *folder, int split, const char *name, size_
     TRY(list_images(folder, files, class_path));
     folder->count[split] += (int64_t)files->count;
     if (files->count > 0) return STATUS_OK;
-    return FAIL(STATUS_DATA, "%s: holds no image (.jpg, .jpeg or .png)", class_path);
+    int64_t others = folder->passed_over.count - passed_over;
+    if (others == 0)
+        return FAIL(STATUS_DATA,
+            "%s: holds no image (.jpg, .jpeg or .png), nor anything else: remove this folder",
+            class_path);
+    return FAIL(STATUS_DATA,
+        "%s: holds no image: no name of its files (%lld) ends in .jpg, .jpeg or .png", class_path,
+        (long long)others);
 }
 
 /* Test may lack a class, but not have another one. */
@@ -244,7 +286,7 @@ Status image_folder_open(ImageFolder *folder, const char *path) {
     for (size_t i = 0; i < folder->classes.count; i++)
         TRY(list_class(folder, 0, folder->classes.names[i], i));
     if (folder->has_splits) TRY(find_test(folder));
-    if (folder->test_name == NULL) return STATUS_OK;
+    if (folder->test_name == NULL) return check_splits(folder);
     TRY(split_path(folder, 1, below));
     Status status = list_folders(folder, &classes, below);
     if (status == STATUS_OK) status = list_test(folder, below, &classes);
@@ -266,8 +308,7 @@ Status image_folder_path(const ImageFolder *folder, int split, int label, size_t
     char class_path[IMAGE_FOLDER_PATH_BYTES], top[IMAGE_FOLDER_PATH_BYTES];
     const NameList *files = &folder->files[(size_t)split * folder->classes.count + (size_t)label];
     REQUIRE(index < files->count);
-    snprintf(top, sizeof top, "%s", folder->path);
-    if (folder->has_splits) TRY(split_path(folder, split, top));
+    TRY(split_path(folder, split, top));
     TRY(join(class_path, top, folder->classes.names[label]));
     return join(path, class_path, files->names[index]);
 }

@@ -45,8 +45,8 @@ typedef struct ImageFolder {
 
 /* Local. List the folder; no image is opened. The caller frees with image_folder_close, also after
  * a failure. Fails with STATUS_MISSING (no such folder, or no class in it), STATUS_DATA (a class
- * without images, a test class that train does not have, too many classes, a link to a folder above
- * it), STATUS_IO. */
+ * without images, a test class that train does not have, splits of other names, too many classes, a
+ * link to a folder above it), STATUS_IO. */
 MUST_CHECK Status image_folder_open(ImageFolder *folder, const char *path);
 void image_folder_close(ImageFolder *folder);
 

@@ -203,6 +203,14 @@ static Status take_first(
         &conversion->result, shape_element_count(first->shape), 1, "an image of the set");
 }
 
+static Status check_colors(
+    const Conversion *conversion, const FirstImage *first, const Image *image, const char *path) {
+    if (conversion->options->channels != 0 || image->channels <= first->channels) return STATUS_OK;
+    return FAIL(STATUS_DATA,
+        "%s is grey, %s has colours: say what all shall be with --channels 3 or --channels 1",
+        first->path, path);
+}
+
 static Status check_size(
     const Conversion *conversion, const FirstImage *first, const Image *image, const char *path) {
     Shape shape;
@@ -233,6 +241,7 @@ static Status read_image(Conversion *conversion, FirstImage *first, const char *
     Status status = image_read(&image, path);
     if (status == STATUS_OK && first->path[0] == '\0')
         status = take_first(conversion, first, &image, path);
+    if (status == STATUS_OK) status = check_colors(conversion, first, &image, path);
     if (status == STATUS_OK) status = check_size(conversion, first, &image, path);
     if (status == STATUS_OK) status = transform_image(conversion, first, &image);
     image_free(&image);

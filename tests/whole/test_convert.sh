@@ -132,7 +132,7 @@ expect_text "out.d: is a set of no format:"
 expect_text "  idx: $folder/out.d: found neither train-images-idx3-ubyte"
 expect_text "  cifar: $folder/out.d: found neither data_batch_1.bin"
 expect_text "  npy: $folder/out.d: found neither train_images.npy"
-expect_text "  images: $folder/out.d/.: holds no folders, one for each class"
+expect_text "  images: $folder/out.d: holds no folders, one for each class"
 expect 65 convert "$folder/idx/train-images-idx3-ubyte" "$out"
 expect_text "train-images-idx3-ubyte: HDF5 cannot open it"
 gzip -c "$folder/idx/train-images-idx3-ubyte" >"$folder/data_batch_1.bin.gz"
@@ -175,8 +175,11 @@ expect 0 convert "$made/mixed" "$out" --channels 1 --resize 28x32 --gzip 1
 compare mixed 28 32 L
 expect 0 convert "$made/modes" "$out" --channels 3
 compare modes
-expect 0 convert "$made/modes" "$out"
+expect 0 convert "$made/modes" "$out" --channels 1
 compare modes L
+expect 65 convert "$made/modes" "$folder/mixed-colours.h5"
+expect_text "modes/only/0.png is grey, "
+expect_text " has colours: say what all shall be with --channels 3 or --channels 1"
 expect 0 convert "$made/sizes" "$out" --resize 16x24
 compare sizes 16 24
 expect 0 convert "$made/sizes" "$out" --center-crop 12x9
@@ -223,7 +226,7 @@ rm "$made/b/up"
 mkdir "$made/above"
 mv "$made/deep" "$made/above/deep"
 expect 65 convert "$made/above" "$out"
-expect_text "above/./deep: has a folder train: it is a set, not a class"
+expect_text "above/deep: has a folder train: it is a set, not a class"
 
 # A file that could be CIFAR-100's, beside folders of images.
 head -c 100 /dev/zero >"$made/mixed/train.bin"
@@ -250,7 +253,18 @@ expect_text "test/unknown: there is no class of that name in"
 rmdir "$made/mixed/test/unknown"
 mkdir "$made/mixed/train/empty"
 expect 65 convert "$made/mixed" "$out"
-expect_text "train/empty: holds no image"
+expect_text "train/empty: holds no image (.jpg, .jpeg or .png), nor anything else"
+touch "$made/mixed/train/empty/picture"
+expect 65 convert "$made/mixed" "$out"
+expect_text "train/empty: holds no image: no name of its files (1) ends in "
+rm -r "$made/mixed/train/empty"
+# Splits under names of others are neither classes nor left out.
+mv "$made/mixed/test" "$made/mixed/Testing"
+expect 65 convert "$made/mixed" "$out"
+expect_text "mixed: has folders train and Testing: name them train and test"
+mv "$made/mixed/train" "$made/mixed/Train"
+expect 65 convert "$made/mixed" "$out"
+expect_text "mixed: has folders Train and Testing: name them train and test"
 
 # An array whose dimensions may be read in two ways, or as channels where they are none.
 cat >"$folder/turn.py" <<'PYTHON'
