@@ -64,8 +64,9 @@ static Status find_sizes(
     *is_nhwc = 0;
     if (shape->dimension_count != 3 && shape->dimension_count != 4)
         return FAIL(STATUS_DATA,
-            "%s: shape %s found; images are (N, H, W), (N, C, H, W) or (N, H, W, C)", where,
-            array_shape_print(shape, text));
+            "%s: shape %s found; images are (N, H, W), (N, C, H, W) or (N, H, W, C): save "
+            "a.reshape(...) to one of these",
+            where, array_shape_print(shape, text));
     if (shape->dimension_count == 4) TRY(find_layout(shape, layout, where, is_nhwc));
     sizes->count = size[0];
     sizes->channels = shape->dimension_count == 3 ? 1 : *is_nhwc ? size[3] : size[1];
@@ -79,9 +80,9 @@ static Status find_element_bytes(const ArrayForm *form, const char *where, int64
     *bytes = is_bytes ? 1 : (int64_t)sizeof(float);
     if (is_bytes || form->is_float) return STATUS_OK;
     return FAIL(STATUS_DATA,
-        "%s: the images are %sintegers of %d bytes; uint8 or floats expected: save "
-        "a.astype(np.uint8) or a.astype(np.float32)",
-        where, form->is_signed ? "" : "unsigned ", form->item_bytes);
+        "%s: the images are %sint%d; uint8 or floats expected: save a.astype(np.uint8) or "
+        "a.astype(np.float32)",
+        where, form->is_signed ? "" : "u", 8 * form->item_bytes);
 }
 
 Status array_describe_images(
@@ -154,7 +155,7 @@ Status array_check_finite(const float *values, const DatasetSizes *sizes, int64_
 }
 
 Status array_take_labels(const int64_t *values, int64_t first, int64_t count, int64_t limit,
-    const char *where, int32_t *labels, int64_t *largest) {
+    const char *where, int32_t *labels, ArrayLabelRange *range) {
     for (int64_t i = 0; i < count; i++) {
         if (values[i] < 0)
             return FAIL(STATUS_DATA, "%s: sample %lld has label %lld; labels count from 0", where,
@@ -164,12 +165,14 @@ Status array_take_labels(const int64_t *values, int64_t first, int64_t count, in
                 (long long)(first + i), (long long)values[i],
                 limit == ARRAY_CLASSES_MAX ? "the labels possible" : "the training labels",
                 (long long)limit - 1);
-        if (values[i] > *largest) *largest = values[i];
+        if (values[i] < range->smallest) range->smallest = values[i];
+        if (values[i] > range->largest) range->largest = values[i];
         if (labels != NULL) labels[i] = (int32_t)values[i];
     }
     return STATUS_OK;
 }
 
-int64_t array_class_count(int64_t largest) {
-    return largest + 1 < 2 ? 2 : largest + 1;
+void array_count_classes(const ArrayLabelRange *range, DatasetSizes *sizes) {
+    sizes->first_label = range->smallest;
+    sizes->class_count = range->largest + 1 < 2 ? 2 : range->largest + 1;
 }

@@ -52,14 +52,18 @@ void array_to_planes(const void *from, void *to, const DatasetSizes *sizes);
 MUST_CHECK Status array_check_finite(const float *values, const DatasetSizes *sizes, int64_t first,
     int64_t count, const char *where);
 
-/* Local. Check labels of the samples from `first` on: 0 to limit - 1. `labels` may be NULL;
- * *largest grows. */
-MUST_CHECK Status array_take_labels(const int64_t *values, int64_t first, int64_t count,
-    int64_t limit, const char *where, int32_t *labels, int64_t *largest);
+typedef struct ArrayLabelRange {
+    int64_t smallest, largest;
+} ArrayLabelRange;
 
-/* What array_take_labels allows in training labels, and the class count that follows from the
- * largest of them: at least 2. */
+/* Local. Check labels of the samples from `first` on: 0 to limit - 1. `labels` may be NULL; the
+ * range, which begins as {INT64_MAX, 0}, grows. */
+MUST_CHECK Status array_take_labels(const int64_t *values, int64_t first, int64_t count,
+    int64_t limit, const char *where, int32_t *labels, ArrayLabelRange *range);
+
+/* What array_take_labels allows in training labels, and what follows from their range:
+ * sizes->class_count, at least 2, and first_label. */
 enum { ARRAY_CLASSES_MAX = 1 << 24 };
-int64_t array_class_count(int64_t largest);
+void array_count_classes(const ArrayLabelRange *range, DatasetSizes *sizes);
 
 #endif

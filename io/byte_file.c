@@ -10,39 +10,6 @@
 
 enum { READ_CHUNK_BYTES = 1 << 26, BUFFER_BYTES = 1 << 15 };
 
-/* How other files start that turn up under these names. */
-static const struct {
-    const char *bytes;
-    size_t length;
-    const char *what;
-} signatures[] = {
-    {"\x89HDF", 4, "an HDF5 file"},
-    {"<!", 2, "a web page, perhaps an error page that a download saved"},
-    {"<htm", 4, "a web page, perhaps an error page that a download saved"},
-    {"<HTM", 4, "a web page, perhaps an error page that a download saved"},
-    {"<?xm", 4, "an XML page, perhaps an error page that a download saved"},
-    {"vers", 4, "a Git LFS pointer, not the file it stands for"},
-    {"\x1f\x8b", 2, "gzip inside gzip: unpack it once"},
-    {"PK\x03\x04", 4, "a zip archive"},
-    {"BZh", 3, "a bzip2 file"},
-    {"\xfd"
-     "7zX",
-        4, "an xz file"},
-    {"\x93NUM", 4, "a NumPy array (.npy)"},
-    {"\x80\x02", 2, "a Python pickle"},
-    {"\x89PNG", 4, "a PNG image"},
-    {"\xff\xd8\xff", 3, "a JPEG image"},
-    {"\x01\x08\x00\x00", 4, "IDX in the wrong byte order"},
-    {"\x03\x08\x00\x00", 4, "IDX in the wrong byte order"},
-};
-
-const char *byte_file_recognize(const unsigned char magic[BYTE_FILE_MAGIC_BYTES]) {
-    for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++)
-        if (memcmp(magic, signatures[i].bytes, signatures[i].length) == 0)
-            return signatures[i].what;
-    return NULL;
-}
-
 int64_t byte_file_bytes_max(const ByteFile *file) {
     return file->is_compressed ? file->file_bytes * BYTE_FILE_DEFLATE_FACTOR_MAX : file->file_bytes;
 }

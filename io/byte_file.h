@@ -43,8 +43,4 @@ enum { BYTE_FILE_DEFLATE_FACTOR_MAX = 1100 };
 /* Local. The most that the file can hold unpacked. */
 int64_t byte_file_bytes_max(const ByteFile *file);
 
-/* Local. What a file that starts with these bytes is, e.g. "a zip archive"; NULL: nothing known. */
-enum { BYTE_FILE_MAGIC_BYTES = 4 };
-const char *byte_file_recognize(const unsigned char magic[BYTE_FILE_MAGIC_BYTES]);
-
 #endif

@@ -56,13 +56,19 @@ static Status check_input(const Job *job, DatasetSplit split, Shape sample) {
 }
 
 /* The network gives a number for each class. */
-static Status check_output(const Job *job, int64_t class_count) {
-    char text[SHAPE_TEXT_BYTES];
+static Status check_output(const Job *job, const DatasetSizes *sizes) {
+    char text[SHAPE_TEXT_BYTES], hint[192] = "";
+    int64_t class_count = sizes->class_count;
     if (job->output.dimension_count == 1 && job->output.size[0] >= class_count) return STATUS_OK;
+    if (sizes->first_label > 0)
+        snprintf(hint, sizeof hint,
+            "; labels count from 0, but those for training are %lld to %lld: save a - %lld",
+            (long long)sizes->first_label, (long long)class_count - 1,
+            (long long)sizes->first_label);
     return FAIL(STATUS_CONFIG,
-        "model.layers: the last layer gives %s for each sample; %s of %lld classes wants [%lld]",
+        "model.layers: the last layer gives %s for each sample; %s of %lld classes wants [%lld]%s",
         shape_print(job->output, text), job->loss == LOSS_NLL ? "nll" : "cross_entropy",
-        (long long)class_count, (long long)class_count);
+        (long long)class_count, (long long)class_count, hint);
 }
 
 /* What the job asks for and the set cannot give, before images are held in memory. */
@@ -71,7 +77,7 @@ static Status check_job(const Job *job, DatasetSplit split, const DatasetSizes *
     TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));
     TRY(check_input(job, split, sample));
     if (split == DATASET_TRAIN) TRY(augment_check(&job->data.augment, sample));
-    return check_output(job, sizes->class_count);
+    return check_output(job, sizes);
 }
 
 static Status measure_set(

@@ -8,6 +8,7 @@
  * in batches.meta.txt and fine_label_names.txt, if these are there. */
 #include "io/byte_file.h"
 #include "io/dataset_format.h"
+#include "io/file_kind.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -42,12 +43,13 @@ static int record_bytes(const Version *version) {
     return version->label_bytes + PIXEL_BYTES;
 }
 
-/* Check the labels of record `index` of the file, which begins at byte `start`. */
+/* Check the labels of record `index` of the file, which begins at byte `start`, of which there are
+ * `bytes` bytes. */
 static Status check_labels(const ByteFile *file, const Version *version,
-    const unsigned char *record, int64_t index, int64_t start) {
+    const unsigned char *record, int64_t bytes, int64_t index, int64_t start) {
     for (int i = 0; i < version->label_bytes; i++) {
         if (record[i] < version->class_counts[i]) continue;
-        const char *what = start == 0 && i == 0 ? byte_file_recognize(record) : NULL;
+        const char *what = start == 0 && i == 0 ? file_kind_recognize(record, (size_t)bytes) : NULL;
         if (what != NULL)
             return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected %s, binary version",
                 file->path, what, version->name);
@@ -70,13 +72,14 @@ static Status read_record(
     TRY(byte_file_read(file, record, bytes, &got));
     *is_end = got == 0;
     if (got == 0) return STATUS_OK;
-    if (start == 0 && got >= BYTE_FILE_MAGIC_BYTES) TRY(check_labels(file, version, record, 0, 0));
+    if (start == 0 && got >= version->label_bytes)
+        TRY(check_labels(file, version, record, got, 0, 0));
     if (got < bytes)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the file ends here, inside record %lld; a record of %s has %lld bytes",
             file->path, (long long)file->offset, (long long)(start / bytes), version->name,
             (long long)bytes);
-    return check_labels(file, version, record, start / bytes, start);
+    return check_labels(file, version, record, bytes, start / bytes, start);
 }
 
 /* Count the records of an open file, reading all of them. */

@@ -17,6 +17,7 @@
 typedef struct DatasetSizes {
     int64_t count, channels, height, width, class_count;
     int64_t element_bytes; /* 1: uint8, 4: float */
+    int64_t first_label;   /* the smallest of the training labels, which count from 0 */
     int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
 } DatasetSizes;
 

@@ -92,13 +92,13 @@ static Status check_labels(const Hdf5Array *array, int64_t count) {
 
 /* `labels` may be NULL. */
 static Status read_labels(
-    const Hdf5Array *array, int64_t limit, int32_t *labels, int64_t *largest) {
+    const Hdf5Array *array, int64_t limit, int32_t *labels, ArrayLabelRange *range) {
     int64_t values[LABEL_CHUNK], count = array->form.shape.size[0];
     for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
         int64_t n = count - first < LABEL_CHUNK ? count - first : LABEL_CHUNK;
         TRY(hdf5_array_read(array, first, n, H5T_NATIVE_INT64, values));
-        TRY(array_take_labels(values, first, n, limit, array->where,
-            labels == NULL ? NULL : labels + first, largest));
+        TRY(array_take_labels(
+            values, first, n, limit, array->where, labels == NULL ? NULL : labels + first, range));
     }
     return STATUS_OK;
 }
@@ -131,14 +131,14 @@ static Status measure_labels(const Hdf5File *file, DatasetSplit split, const Dat
     return status;
 }
 
-static Status count_classes(const Hdf5File *file, int64_t *class_count) {
+static Status count_classes(const Hdf5File *file, DatasetSizes *sizes) {
     Hdf5Array array;
-    int64_t largest = 0;
+    ArrayLabelRange range = {.smallest = INT64_MAX};
     Status status = open_part(&array, file, DATASET_TRAIN, LABELS);
     if (status == STATUS_OK) status = check_labels(&array, ARRAY_COUNT_ANY);
-    if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &largest);
+    if (status == STATUS_OK) status = read_labels(&array, ARRAY_CLASSES_MAX, NULL, &range);
     hdf5_array_close(&array);
-    *class_count = array_class_count(largest);
+    if (status == STATUS_OK) array_count_classes(&range, sizes);
     return status;
 }
 
@@ -147,7 +147,7 @@ static Status measure_file(
     sizes->file_bytes = file->bytes;
     TRY(measure_images(file, job, split, sizes));
     TRY(measure_labels(file, split, sizes));
-    return count_classes(file, &sizes->class_count);
+    return count_classes(file, sizes);
 }
 
 static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
@@ -165,10 +165,10 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
 static Status fill_labels(
     const Hdf5File *file, DatasetSplit split, const DatasetSizes *sizes, int32_t *labels) {
     Hdf5Array array;
-    int64_t largest = 0;
+    ArrayLabelRange range = {.smallest = INT64_MAX};
     Status status = open_part(&array, file, split, LABELS);
     if (status == STATUS_OK) status = check_labels(&array, sizes->count);
-    if (status == STATUS_OK) status = read_labels(&array, sizes->class_count, labels, &largest);
+    if (status == STATUS_OK) status = read_labels(&array, sizes->class_count, labels, &range);
     hdf5_array_close(&array);
     return status;
 }

@@ -10,26 +10,30 @@ static const char *const image_stems[] = {
 static const char *const label_stems[] = {
     [DATASET_TRAIN] = "train-labels", [DATASET_TEST] = "t10k-labels"};
 
-static Status find_largest_label(IdxFile *file, int *largest) {
+static Status find_range(IdxFile *file, int *smallest, int *largest) {
     uint8_t labels[LABEL_CHUNK_BYTES];
+    *smallest = UINT8_MAX;
     *largest = 0;
     for (int64_t left = file->size[0]; left > 0;) {
         int64_t n = left < LABEL_CHUNK_BYTES ? left : LABEL_CHUNK_BYTES;
         TRY(idx_read(file, labels, n));
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++) {
+            if (labels[i] < *smallest) *smallest = labels[i];
             if (labels[i] > *largest) *largest = labels[i];
+        }
         left -= n;
     }
     return idx_finish(file);
 }
 
-static Status count_classes(const char *folder, int64_t *class_count) {
+static Status count_classes(const char *folder, DatasetSizes *sizes) {
     IdxFile file;
-    int largest = 0;
+    int smallest = 0, largest = 0;
     TRY(idx_open(&file, folder, label_stems[DATASET_TRAIN], 1));
-    Status status = find_largest_label(&file, &largest);
+    Status status = find_range(&file, &smallest, &largest);
     idx_close(&file);
-    *class_count = largest + 1 > CLASS_COUNT_MIN ? largest + 1 : CLASS_COUNT_MIN;
+    sizes->first_label = smallest;
+    sizes->class_count = largest + 1 > CLASS_COUNT_MIN ? largest + 1 : CLASS_COUNT_MIN;
     return status;
 }
 
@@ -59,7 +63,7 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
         .height = images.size[1],
         .width = images.size[2],
         .element_bytes = 1};
-    return count_classes(folder, &sizes->class_count);
+    return count_classes(folder, sizes);
 }
 
 /* Open a file of which measure has seen these sizes. */

@@ -1,4 +1,4 @@
-/* dataset_npy.c - four NumPy arrays in a folder: train_images.npy (or x_train.npy),
+/* dataset_npy.c - four NumPy arrays in a folder, plain or .gz: train_images.npy (or x_train.npy),
  * train_labels.npy (y_train.npy), test_images.npy (x_test.npy), test_labels.npy (y_test.npy); val
  * and its like (test_split.h) where there is no test.
  *
@@ -31,7 +31,7 @@ static Names names_of(const char *split, Part part) {
 static Status find_array(const char *folder, const Names *names, int is_there[2]) {
     for (int i = 0; i < 2; i++) {
         ByteFile file;
-        TRY(byte_file_open(&file, folder, names->text[i]));
+        TRY(byte_file_open_packed(&file, folder, names->text[i]));
         is_there[i] = file.stream != NULL;
         byte_file_close(&file);
     }
@@ -80,8 +80,9 @@ static Status open_array(NpyFile *file, const char *folder, DatasetSplit split, 
             names.text[1]);
     TRY(npy_open(file, folder, names.text[is_there[1]]));
     if (file->bytes.stream != NULL) return STATUS_OK;
-    return FAIL(
-        STATUS_MISSING, "%s: found neither %s nor %s", folder, names.text[0], names.text[1]);
+    return FAIL(STATUS_MISSING,
+        "%s: found neither %s nor %s, plain or with .gz; an .npz is to be unpacked", folder,
+        names.text[0], names.text[1]);
 }
 
 /* ---- images ---- */
@@ -170,7 +171,7 @@ static int64_t label_of(const NpyFile *file, const unsigned char *item) {
 
 /* Read all labels of an open file; `labels` may be NULL. */
 static Status read_labels(
-    NpyFile *file, int64_t count, int64_t limit, int32_t *labels, int64_t *largest) {
+    NpyFile *file, int64_t count, int64_t limit, int32_t *labels, ArrayLabelRange *range) {
     unsigned char items[LABEL_CHUNK * 8];
     int64_t values[LABEL_CHUNK];
     for (int64_t first = 0; first < count; first += LABEL_CHUNK) {
@@ -179,20 +180,20 @@ static Status read_labels(
         for (int64_t i = 0; i < n; i++)
             values[i] = label_of(file, items + i * file->form.item_bytes);
         TRY(array_take_labels(values, first, n, limit, file->bytes.path,
-            labels == NULL ? NULL : labels + first, largest));
+            labels == NULL ? NULL : labels + first, range));
     }
     return npy_finish(file);
 }
 
-static Status count_classes(const char *folder, int64_t *class_count) {
+static Status count_classes(const char *folder, DatasetSizes *sizes) {
     NpyFile file;
-    int64_t largest = 0;
+    ArrayLabelRange range = {.smallest = INT64_MAX};
     TRY(open_array(&file, folder, DATASET_TRAIN, LABELS));
     Status status = array_check_labels(&file.form, ARRAY_COUNT_ANY, file.bytes.path);
     if (status == STATUS_OK)
-        status = read_labels(&file, file.form.shape.size[0], ARRAY_CLASSES_MAX, NULL, &largest);
+        status = read_labels(&file, file.form.shape.size[0], ARRAY_CLASSES_MAX, NULL, &range);
     npy_close(&file);
-    *class_count = array_class_count(largest);
+    if (status == STATUS_OK) array_count_classes(&range, sizes);
     return status;
 }
 
@@ -223,13 +224,13 @@ static Status measure(const Job *job, DatasetSplit split, DatasetSizes *sizes) {
     status = array_check_labels(&file.form, sizes->count, file.bytes.path);
     npy_close(&file);
     if (status != STATUS_OK) return status;
-    return count_classes(folder, &sizes->class_count);
+    return count_classes(folder, sizes);
 }
 
 static Status fill(
     const Job *job, DatasetSplit split, const DatasetSizes *sizes, void *images, int32_t *labels) {
     NpyFile file;
-    int64_t largest = 0;
+    ArrayLabelRange range = {.smallest = INT64_MAX};
     TRY(open_array(&file, job->data.path, split, IMAGES));
     Status status = fill_images(&file, job, sizes, images);
     npy_close(&file);
@@ -237,7 +238,7 @@ static Status fill(
     TRY(open_array(&file, job->data.path, split, LABELS));
     status = array_check_labels(&file.form, sizes->count, file.bytes.path);
     if (status == STATUS_OK)
-        status = read_labels(&file, sizes->count, sizes->class_count, labels, &largest);
+        status = read_labels(&file, sizes->count, sizes->class_count, labels, &range);
     npy_close(&file);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "io/hdf5_array.h"
 #include "io/byte_file.h"
 #include "io/file.h"
+#include "io/file_kind.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,15 +16,16 @@ enum { CACHE_SLOTS = 12421 }; /* a prime, far more than the chunks of a row of s
 
 /* What a file is that is not HDF5, where its first bytes tell. */
 static Status check_start(int descriptor, const char *path, int64_t bytes) {
-    unsigned char start[8] = {0};
-    if (bytes < (int64_t)sizeof start)
+    static const char mark[] = "\x89HDF\r\n\x1a\n";
+    unsigned char start[FILE_KIND_BYTES];
+    size_t count = bytes < FILE_KIND_BYTES ? (size_t)bytes : FILE_KIND_BYTES;
+    if (count < sizeof mark - 1)
         return FAIL(STATUS_DATA, "%s: byte %lld: the file ends here; an HDF5 file expected", path,
             (long long)bytes);
-    TRY(file_read_at(descriptor, path, start, sizeof start, 0));
-    if (memcmp(start, "\x89HDF\r\n\x1a\n", sizeof start) == 0) return STATUS_OK;
-    const char *found = byte_file_recognize(start);
-    if (found == NULL) return STATUS_OK;                          /* a user block may come first */
-    if (memcmp(start, "\x1f\x8b", 2) == 0) found = "a gzip file"; /* nothing was unpacked here */
+    TRY(file_read_at(descriptor, path, start, count, 0));
+    if (memcmp(start, mark, sizeof mark - 1) == 0) return STATUS_OK;
+    const char *found = file_kind_recognize(start, count);
+    if (found == NULL) return STATUS_OK; /* a user block may come first */
     return FAIL(STATUS_DATA,
         "%s: byte 0: found %s, expected an HDF5 file; of a set of another format give the folder",
         path, found);
@@ -95,7 +97,13 @@ static Status read_type(Hdf5Array *array) {
     H5Tclose(type);
     int is_number = class == H5T_INTEGER || class == H5T_FLOAT;
     if (is_number && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8)) return STATUS_OK;
-    return FAIL(STATUS_DATA, "%s: its elements are no numbers of 1, 2, 4 or 8 bytes", array->where);
+    return FAIL(STATUS_DATA, "%s: its elements are no numbers of 1, 2, 4 or 8 bytes%s",
+        array->where,
+        class == H5T_ENUM     ? " but bool, or an enumeration: store a.astype(np.uint8)"
+        : class == H5T_STRING ? " but texts; of labels, store np.unique(a, return_inverse=True)[1]"
+        : class == H5T_VLEN   ? " but arrays of any length: store one array of all images"
+        : class == H5T_COMPOUND ? " but have fields: store one of them, a['name']"
+                                : ": store a.astype(np.float32)");
 }
 
 static Status read_shape(Hdf5Array *array) {

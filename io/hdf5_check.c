@@ -49,7 +49,8 @@ static Status check_object(Walk *walk, hid_t parent, const char *name) {
     else if (type == H5I_GROUP)
         status = check_group(walk, object);
     else
-        status = FAIL(STATUS_DATA, "%s: \"%s\" is neither group nor dataset", walk->path, name);
+        status = FAIL(
+            STATUS_DATA, "%s: \"%s\" is neither group nor dataset: delete it", walk->path, name);
     H5Oclose(object);
     return status;
 }

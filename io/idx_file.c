@@ -1,9 +1,10 @@
 /* idx_file.c - see idx_file.h. */
 #include "io/idx_file.h"
+#include "io/file_kind.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { MAGIC_BYTES = BYTE_FILE_MAGIC_BYTES, TYPE_UNSIGNED_BYTE = 8, CIFAR_RECORD_BYTES = 3073 };
+enum { MAGIC_BYTES = 4, TYPE_UNSIGNED_BYTE = 8, CIFAR_RECORD_BYTES = 3073 };
 static const int64_t COUNT_MAX = 2147483647;
 
 int64_t idx_content_bytes(const IdxFile *file) {
@@ -49,9 +50,10 @@ void idx_close(IdxFile *file) {
     byte_file_close(&file->bytes);
 }
 
-static Status check_magic(const IdxFile *file, const unsigned char magic[MAGIC_BYTES]) {
+/* `magic`: the first `count` bytes of the file. */
+static Status check_magic(const IdxFile *file, const unsigned char *magic, size_t count) {
     const char *wanted = file->dimension_count == 3 ? "images" : "labels";
-    const char *found = byte_file_recognize(magic);
+    const char *found = file_kind_recognize(magic, count);
     if (found != NULL)
         return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected IDX %s (magic 0x0000080%d)",
             file->bytes.path, found, wanted, file->dimension_count);
@@ -114,11 +116,13 @@ static Status check_length(const IdxFile *file) {
 }
 
 static Status read_header(IdxFile *file) {
-    unsigned char bytes[MAGIC_BYTES * (1 + IDX_DIMENSIONS_MAX)] = {0};
-    int64_t wanted = MAGIC_BYTES * (1 + file->dimension_count), got = 0;
+    unsigned char bytes[FILE_KIND_BYTES] = {0};
+    int64_t wanted = MAGIC_BYTES * (1 + file->dimension_count), got = 0, more = 0;
     TRY(byte_file_read(&file->bytes, bytes, wanted, &got));
     if (got == 0) return FAIL(STATUS_DATA, "%s: byte 0: the file is empty", file->bytes.path);
-    if (got >= MAGIC_BYTES) TRY(check_magic(file, bytes));
+    if (bytes[0] != 0)
+        TRY(byte_file_read(&file->bytes, bytes + got, (int64_t)sizeof bytes - got, &more));
+    if (got >= MAGIC_BYTES) TRY(check_magic(file, bytes, (size_t)(got + more)));
     if (got < wanted)
         return FAIL(STATUS_DATA,
             "%s: byte %lld: the file ends inside its header, which has %lld bytes",

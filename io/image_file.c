@@ -1,5 +1,6 @@
 /* image_file.c - see image_file.h. */
 #include "io/file.h"
+#include "io/file_kind.h"
 #include "io/image_decoder.h"
 #include "src/memory.h"
 #include <string.h>
@@ -29,8 +30,10 @@ static Status decode(Image *image, const ImageBytes *file) {
     if (file->count >= sizeof jpeg_signature &&
         memcmp(file->bytes, jpeg_signature, sizeof jpeg_signature) == 0)
         return image_decode_jpeg(image, file);
-    return FAIL(STATUS_DATA, "%s: %s", file->path,
-        file->count == 0 ? "is empty" : "byte 0: is neither a JPEG nor a PNG image");
+    const char *found = file_kind_recognize(file->bytes, file->count);
+    if (file->count == 0) return FAIL(STATUS_DATA, "%s: is empty", file->path);
+    return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected a JPEG or PNG image", file->path,
+        found != NULL ? found : "something else");
 }
 
 Status image_read(Image *image, const char *path) {

@@ -1,5 +1,6 @@
 /* npy_file.c - see npy_file.h. */
 #include "io/npy_file.h"
+#include "io/file_kind.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -106,6 +107,11 @@ static Status parse_type(const Parser *parser, NpyFile *file, const char *word) 
             "%s: byte %lld: the array holds Python objects (descr '%s'), which only Python can "
             "read; save numbers: a.astype(np.float32)",
             file->bytes.path, (long long)parser->start, word);
+    if (kind == 'U' || kind == 'S')
+        return FAIL(STATUS_DATA,
+            "%s: byte %lld: the array holds texts (descr '%s'), numbers expected; labels become "
+            "numbers with np.unique(a, return_inverse=True)[1]",
+            file->bytes.path, (long long)parser->start, word);
     int is_known = is_size && strchr("uif", kind) != NULL && strchr("<>|", order) != NULL &&
                    (order == '|') == (bytes == 1) && !(kind == 'f' && bytes < 2);
     if (!is_known)
@@ -133,7 +139,12 @@ static Status parse_value(Parser *parser, NpyFile *file, int key) {
     char word[WORD_BYTES];
     if (key == 1) return parse_order(parser);
     if (key == 2) return parse_shape(parser, &file->form.shape);
-    TRY(parse_string(parser, word, "a plain element type in quotes"));
+    if (takes(parser, '['))
+        return FAIL(STATUS_DATA,
+            "%s: byte %lld: the array's elements have fields, numbers expected; save one field: "
+            "a['name']",
+            file->bytes.path, (long long)(parser->start + parser->at - 1));
+    TRY(parse_string(parser, word, "an element type in quotes"));
     return parse_type(parser, file, word);
 }
 
@@ -177,10 +188,9 @@ static Status read_exactly(NpyFile *file, void *data, int64_t bytes, const char 
 static Status check_magic(const NpyFile *file, const unsigned char *start, int64_t got) {
     if (got == 0) return FAIL(STATUS_DATA, "%s: byte 0: the file is empty", file->bytes.path);
     if (got >= MAGIC_BYTES && memcmp(start, "\x93NUMPY", MAGIC_BYTES) == 0) return STATUS_OK;
-    const char *found = got >= BYTE_FILE_MAGIC_BYTES ? byte_file_recognize(start) : NULL;
-    return FAIL(STATUS_DATA, "%s: byte 0: %s found, a NumPy array (\\x93NUMPY) expected%s",
-        file->bytes.path, found != NULL ? found : "something else",
-        found != NULL && start[0] == 'P' ? "; an .npz is to be unpacked first" : "");
+    const char *found = file_kind_recognize(start, (size_t)got);
+    return FAIL(STATUS_DATA, "%s: byte 0: found %s, expected a NumPy array (\\x93NUMPY)",
+        file->bytes.path, found != NULL ? found : "something else");
 }
 
 /* The bytes before the header's text, and the text's length. */
@@ -240,7 +250,7 @@ static Status read_header(NpyFile *file) {
 
 Status npy_open(NpyFile *file, const char *folder, const char *name) {
     *file = (NpyFile){.is_swapped = 0};
-    TRY(byte_file_open(&file->bytes, folder, name));
+    TRY(byte_file_open_packed(&file->bytes, folder, name));
     if (file->bytes.stream == NULL) return STATUS_OK;
     Status status = read_header(file);
     if (status != STATUS_OK) npy_close(file);

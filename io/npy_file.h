@@ -16,11 +16,11 @@ typedef struct NpyFile {
     int64_t header_bytes; /* all before the first element */
 } NpyFile;
 
-/* Local. Open `folder`/`name` and read its header; file->bytes.stream is NULL where there is no
- * such file, which is no failure. The header is parsed strictly: the three keys, once each, and
- * nothing else; up to 8 dimensions; the elements it promises are what the file holds. The caller
- * closes with npy_close unless it fails. Fails with STATUS_DATA, naming file, byte, expected and
- * found, STATUS_IO. */
+/* Local. Open `folder`/`name`, or that with .gz, and read its header; file->bytes.stream is NULL
+ * where there is no such file, which is no failure. The header is parsed strictly: the three keys,
+ * once each, and nothing else; up to 8 dimensions; the elements it promises are what the file
+ * holds. The caller closes with npy_close unless it fails. Fails with STATUS_DATA, naming file,
+ * byte, expected and found, STATUS_IO. */
 MUST_CHECK Status npy_open(NpyFile *file, const char *folder, const char *name);
 
 /* Local. Read the next `count` elements, in this machine's byte order, form.item_bytes each. */

@@ -307,7 +307,7 @@ static const Case cases[] = {
     {TRAIN, TRAIN_IMAGES, GZIP_NUMBER, 4, 0x7fffffff, "", BAD, "bytes of gzip can hold"},
     {TRAIN, TRAIN_IMAGES, GZIP_SHORT, 255, 0, "", BAD, "byte 255: the file ends here"},
     {TRAIN, TRAIN_IMAGES, GZIP_APPEND, 1, 0, "", BAD, "byte 256: the file goes on after the 256"},
-    {TRAIN, TRAIN_IMAGES, GZIP_TWICE, 0, 0, "", BAD, "gzip inside gzip"},
+    {TRAIN, TRAIN_IMAGES, GZIP_TWICE, 0, 0, "", BAD, "found a gzip file"},
     {TEST, TEST_LABELS, SET_BYTE, 8 + 5, 3, "", BAD,
         "byte 13: sample 5 has label 3, but the training labels end at 2"},
     {TEST, TEST_IMAGES, CUT, 100, 0, "", BAD, "t10k-images-idx3-ubyte: byte 100: the file ends"},
@@ -398,6 +398,11 @@ START_TEST(there_are_at_least_two_classes) {
     DatasetSizes sizes;
     ck_assert_int_eq(dataset_idx.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
     ck_assert_int_eq(sizes.class_count, 2);
+    ck_assert_int_eq(sizes.first_label, 0);
+    memset(content.bytes + 8, 1, TRAIN_COUNT);
+    write_plain(TRAIN_LABELS, content.bytes, content.length);
+    ck_assert_int_eq(dataset_idx.measure(&job, DATASET_TRAIN, &sizes), STATUS_OK);
+    ck_assert_int_eq(sizes.first_label, 1);
 }
 END_TEST
 

@@ -76,8 +76,13 @@ START_TEST(bytes_are_read_in_any_version_and_layout) {
         1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24};
     static const unsigned char turned[24] = {
         1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12, 13, 16, 19, 22, 14, 17, 20, 23, 15, 18, 21, 24};
-    DatasetSizes grey = {
-        .count = 2, .channels = 1, .height = 3, .width = 4, .class_count = 3, .element_bytes = 1};
+    DatasetSizes grey = {.count = 2,
+        .channels = 1,
+        .height = 3,
+        .width = 4,
+        .class_count = 3,
+        .first_label = 1,
+        .element_bytes = 1};
     DatasetSizes coloured = grey;
     coloured.channels = 3;
     coloured.height = coloured.width = 2;
@@ -95,8 +100,13 @@ END_TEST
 
 START_TEST(floats_are_read_in_any_byte_order_and_width) {
     static const float values[12] = {0, 1, -2, 3.5f, 4, 5, 6, 7, 8, 1e-40f, 0.1f, 11};
-    DatasetSizes sizes = {
-        .count = 2, .channels = 1, .height = 2, .width = 3, .class_count = 3, .element_bytes = 4};
+    DatasetSizes sizes = {.count = 2,
+        .channels = 1,
+        .height = 2,
+        .width = 3,
+        .class_count = 3,
+        .first_label = 1,
+        .element_bytes = 4};
     unsigned char big[48], wide_big[96];
     double wide[12];
     for (int i = 0; i < 12; i++) {
@@ -118,8 +128,13 @@ START_TEST(halves_are_read_in_any_byte_order) {
         0x04, 0xff, 0x7b, 0xff, 0xfb, 0x00, 0x3c, 0x01, 0x3c, 0x00, 0xc0, 0x55, 0x35, 0x66, 0x2e};
     static const float values[12] = {0, -0.0f, 0x1p-24f, 0x1.ff8p-15f, 0x1p-14f, 65504, -65504, 1,
         0x1.004p0f, -2, 0x1.554p-2f, 0x1.998p-4f};
-    DatasetSizes sizes = {
-        .count = 2, .channels = 1, .height = 2, .width = 3, .class_count = 3, .element_bytes = 4};
+    DatasetSizes sizes = {.count = 2,
+        .channels = 1,
+        .height = 2,
+        .width = 3,
+        .class_count = 3,
+        .first_label = 1,
+        .element_bytes = 4};
     unsigned char big[24];
     for (int i = 0; i < 24; i++) big[i] = halves[i ^ 1];
     assert_images(HEADER("<f2", "(2, 2, 3)"), 1, halves, 24, &sizes, values);

@@ -32,7 +32,7 @@ keep_python_version() { mv data_batch_1.bin data_batch_1 && mv test_batch.bin te
 add_test_100() { record_100 test.bin 1 1; }
 cut_before_gzip() { cut_to "$1" 3072 && gzip -n "$1"; }
 replace_by_zip() { printf 'PK\03\04 a zip archive' >"$1"; }
-replace_by_pickle() { printf '\200\2}q\1(U' >"$1"; }
+replace_by_pickle() { printf '\200\4\225\1\2' >"$1"; }
 lengthen_test_100() { make_100 1 1 && zeros test.bin 1; }
 
 make_broken_cifar() {

@@ -47,6 +47,7 @@ replace_by_cifar() { rm "$1" && put "$1" '\06' && zeros "$1" 6145; }
 cut_gzip() { gzip -n "$1" && cut_to "$1.gz" 40; }
 damage_gzip() { gzip -n "$1" && poke "$1.gz" 10 '\0377'; }
 promise_too_much_in_gzip() { poke "$1" 4 '\0177\0377\0377\0377' && gzip -n "$1"; }
+tar_up() { tar cf "$1.tar" "$1" && mv "$1.tar" "$1"; }
 append_before_gzip() { zeros "$1" 1 && gzip -n "$1"; }
 
 make_broken_idx() {
@@ -71,6 +72,7 @@ make_broken_idx() {
     broken label-count 65 "byte 4: 15 labels found, 16 expected" drop_a_label $labels
     broken test-label 65 "sample 3 has label 200" poke $test_labels 11 '\0310'
     broken web-page 65 "found a web page" replace_by_page $images
+    broken tar 65 "found a tar archive, to be unpacked first" tar_up $images
     broken cifar 65 "CIFAR-10 binary format" replace_by_cifar $images
     broken missing-labels 66 "neither train-labels-idx1-ubyte nor" rm $labels
     broken missing-test 66 "neither t10k-images-idx3-ubyte nor" rm $test_images

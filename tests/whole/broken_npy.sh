@@ -21,7 +21,7 @@ make_good_npy() {
     images "$1/test_images.npy" '|u1' '(2, 3, 5)' 30
     images "$1/test_labels.npy" '|u1' '(2, 1)' 2
 }
-# The last bytes of the good headers are at: images 10 + 66, labels 10 + 60.
+# The last bytes of the good headers are at: images 10 + 66, labels 10 + 58.
 poke_end() { # FILE BYTES-FROM-END BYTES
     poke "$1" $(($(stat -c %s "$1") - $2)) "$3"
 }
@@ -38,8 +38,8 @@ make_broken_npy() {
     local good="'descr': '|u1', 'fortran_order': False, 'shape': (4, 3, 5)"
     mkdir -p "$broken_folder"
     broken empty 65 "byte 0: the file is empty" make_empty $x
-    broken not-npy 65 "something else found, a NumPy array" poke $x 0 '\0224'
-    broken npz 65 "a zip archive found" save_as_npz $x
+    broken not-npy 65 "found something else, expected a NumPy array" poke $x 0 '\0224'
+    broken npz 65 "found a zip archive" save_as_npz $x
     broken version 65 "byte 6: format version 4.0 found" poke $x 6 '\04'
     broken header-length 65 "byte 8: a header of 0 bytes promised" poke $x 8 '\0\0'
     broken header-cut 65 "the file ends here, inside its header" cut_to $x 40
@@ -59,8 +59,9 @@ make_broken_npy() {
     broken huge 65 "more than the file's" images $x '|u1' '(2000000000, 4000, 4000)' 60
     broken huge-gzip 65 "bytes of gzip can hold" promise_in_gzip $x
     broken objects 65 "holds Python objects" images $x '|O' '(4, 3, 5)' 60
-    broken structured 65 "a plain element type in quotes" \
+    broken structured 65 "elements have fields" \
         npy $x "{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (4, 3, 5)}" 60
+    broken texts 65 "np.unique(a, return_inverse=True)[1]" images $y '<U3' '(4,)' 48
     broken complex 65 "element type '<c8' found" images $x '<c8' '(4, 3, 5)' 480
     broken two-names 65 "has train_images.npy and x_train.npy; keep one of them" \
         images x_train.npy '|u1' '(4, 3, 5)' 60

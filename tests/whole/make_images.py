@@ -83,8 +83,10 @@ def make_broken(top):
     tables = jpeg.index(b"\xff\xdb")
     cases = {
         "empty.png": (b"", "is empty"),
-        "text.png": (b"<html>not found</html>", "neither a JPEG nor a PNG"),
-        "gif.jpg": (b"GIF89a\x01\x00\x01\x00", "neither a JPEG nor a PNG"),
+        "text.png": (b"<html>not found</html>", "found a web page"),
+        "noise.png": (b"\1\2\3", "byte 0: found something else, expected a JPEG or PNG image"),
+        "gif.jpg": (b"GIF89a\x01\x00\x01\x00", "byte 0: found a GIF image, expected a JPEG or PNG image"),
+        "webp.png": (b"RIFF\x40\0\0\0WEBPVP8 ", "found a WebP image"),
         "signature.png": (png[:8], "the file is cut off"),
         "cut-header.png": (png[:20], "the file is cut off"),
         "cut-data.png": (png[:middle], "the file is cut off"),

@@ -52,7 +52,12 @@ good_is_read cifar "$folder/good-set-cifar"
 make_broken_npy "$folder/npy"
 refuse_all npy '[1, 3, 5]' 35
 make_good_npy "$folder/good-set-npy"
+gzip "$folder/good-set-npy/test_labels.npy"
 good_is_read npy "$folder/good-set-npy"
+for label in 1 2 3 4; do poke_end "$folder/good-set-npy/train_labels.npy" $((8 * label)) '\03'; done
+expect 78 "$lockstep" train "$folder/npy.yaml" --set "data.path=$folder/good-set-npy" \
+    --set 'model.layers=[flatten, linear: {out: 3}]'
+expect_text "wants [4]; labels count from 0, but those for training are 3 to 3: save a - 3"
 
 [ -d "$folder/hdf5" ] || skip "no python3 with h5py and numpy for the broken HDF5 files; $checks checks passed"
 refuse_all hdf5 '[1, 3, 5]' 25

@@ -137,7 +137,7 @@ expect 65 convert "$folder/idx/train-images-idx3-ubyte" "$out"
 expect_text "train-images-idx3-ubyte: HDF5 cannot open it"
 gzip -c "$folder/idx/train-images-idx3-ubyte" >"$folder/data_batch_1.bin.gz"
 expect 65 convert "$folder/data_batch_1.bin.gz" "$out"
-expect_text "found a gzip file, expected an HDF5 file; of a set of another format give the folder"
+expect_text "found a gzip file, to be unpacked first, expected an HDF5 file; of a set of another format give the folder"
 # What lies beside a set and is none does not hide it, nor does a broken set pass for another one.
 cp -r "$folder/idx" "$folder/beside"
 mkdir "$folder/beside/raw"
