@@ -68,6 +68,17 @@ static void write_split(hid_t file, const char *split, int kind) {
     REQUIRE(H5Gclose(group) >= 0);
 }
 
+/* Texts of variable length: HDF5 itself believes what a file says of them. */
+static void write_classes(hid_t file) {
+    static const char *const texts[] = {"cat", "", "Reh im Wald"};
+    static const hsize_t count = sizeof texts / sizeof *texts;
+    hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate_simple(1, &count, NULL);
+    REQUIRE(H5Tset_size(type, H5T_VARIABLE) >= 0);
+    hid_t list = H5Acreate2(file, "classes", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    REQUIRE(H5Awrite(list, type, texts) >= 0);
+    REQUIRE(H5Aclose(list) >= 0 && H5Sclose(space) >= 0 && H5Tclose(type) >= 0);
+}
+
 /* Written in memory, with spare bytes: HDF5 looks no further at a file that was cut. */
 static size_t make_good(int kind, uint8_t *bytes) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -76,6 +87,7 @@ static size_t make_good(int kind, uint8_t *bytes) {
     hid_t file = H5Fcreate("fuzz", H5F_ACC_TRUNC, H5P_DEFAULT, access);
     write_split(file, "train", kind);
     write_split(file, "test", kind);
+    write_classes(file);
     REQUIRE(H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0);
     ssize_t size = H5Fget_file_image(file, bytes, FUZZ_BYTES_MAX);
     REQUIRE(size > 0 && H5Fclose(file) >= 0 && H5Pclose(access) >= 0);
@@ -131,6 +143,14 @@ static void read_split(const Job *job, DatasetSplit split, size_t size) {
     REQUIRE(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0);
 }
 
+static void read_classes(const Job *job) {
+    NameList classes = {.names = NULL};
+    if (dataset_hdf5.read_classes(job, &classes) == STATUS_OK)
+        for (size_t i = 0; i < classes.count; i++) REQUIRE(strlen(classes.names[i]) <= 4096);
+    name_list_free(&classes);
+    REQUIRE(memory_in_use() == 0);
+}
+
 typedef struct Input {
     int index, layout; /* of the file's name */
     size_t size;
@@ -142,6 +162,7 @@ static void read_input(const Input *input) {
     Job job = {.data = {.format = DATA_HDF5, .path = path, .layout = input->layout}};
     read_split(&job, DATASET_TRAIN, input->size);
     read_split(&job, DATASET_TEST, input->size);
+    read_classes(&job);
 }
 
 /* ---- whose crash ---- */
