@@ -8,6 +8,7 @@
  * in batches.meta.txt and fine_label_names.txt, if these are there. */
 #include "io/byte_file.h"
 #include "io/dataset_format.h"
+#include "io/file.h"
 #include "io/file_kind.h"
 #include <stdio.h>
 #include <string.h>
@@ -142,6 +143,7 @@ static Status holds_version(const char *folder, const Version *version, int *is_
 }
 
 static Status find_version(const char *folder, const Version **version) {
+    char content[FILE_CONTENT_BYTES];
     int is_there[2];
     TRY(byte_file_check_folder(folder));
     for (int i = 0; i < 2; i++) TRY(holds_version(folder, &versions[i], &is_there[i]));
@@ -151,8 +153,8 @@ static Status find_version(const char *folder, const Version **version) {
     if (!is_there[0] && !is_there[1])
         return FAIL(STATUS_MISSING,
             "%s: found neither data_batch_1.bin (CIFAR-10) nor train.bin (CIFAR-100), plain or "
-            "with .gz; the binary version is wanted, not those for Python or Matlab",
-            folder);
+            "with .gz; the binary version is wanted, not those for Python or Matlab%s",
+            folder, file_print_content(folder, content));
     *version = &versions[is_there[0] ? 0 : 1];
     return STATUS_OK;
 }

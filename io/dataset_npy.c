@@ -4,6 +4,7 @@
  *
  * Images: uint8, float32, or float16 and float64, which become float32. Labels: whole numbers of
  * any type; the classes are 0 to the largest training label, for both splits. */
+#include "io/file.h"
 #include "io/npy_file.h"
 #include "io/test_split.h"
 #include "src/memory.h"
@@ -71,6 +72,7 @@ static Status find_split(const char *folder, DatasetSplit split, const char **na
 
 static Status open_array(NpyFile *file, const char *folder, DatasetSplit split, Part part) {
     const char *split_name = NULL;
+    char content[FILE_CONTENT_BYTES];
     int is_there[2];
     TRY(find_split(folder, split, &split_name));
     Names names = names_of(split_name, part);
@@ -80,9 +82,8 @@ static Status open_array(NpyFile *file, const char *folder, DatasetSplit split, 
             names.text[1]);
     TRY(npy_open(file, folder, names.text[is_there[1]]));
     if (file->bytes.stream != NULL) return STATUS_OK;
-    return FAIL(STATUS_MISSING,
-        "%s: found neither %s nor %s, plain or with .gz; an .npz is to be unpacked", folder,
-        names.text[0], names.text[1]);
+    return FAIL(STATUS_MISSING, "%s: found neither %s nor %s, plain or with .gz%s", folder,
+        names.text[0], names.text[1], file_print_content(folder, content));
 }
 
 /* ---- images ---- */

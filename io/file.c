@@ -1,8 +1,11 @@
 /* file.c - see file.h. */
 #include "io/file.h"
+#include "io/utf8.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +24,28 @@ Status file_open_to_read(int *descriptor, int64_t *size_bytes, const char *path)
     *descriptor = -1;
     return FAIL(STATUS_DATA, "%s: is not a regular file%s", path,
         S_ISDIR(found.st_mode) ? " but a folder" : "");
+}
+
+static int is_not_hidden(const struct dirent *entry) {
+    return entry->d_name[0] != '.';
+}
+
+const char *file_print_content(const char *folder, char text[FILE_CONTENT_BYTES]) {
+    enum { SHOWN = 4, NAME_BYTES = 48 };
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_not_hidden, alphasort), used = 0;
+    text[0] = '\0';
+    if (count == 0) snprintf(text, FILE_CONTENT_BYTES, "; it is empty");
+    for (int i = 0; i < count && i < SHOWN; i++) {
+        char name[NAME_BYTES];
+        utf8_shorten(entries[i]->d_name, name, sizeof name);
+        used += snprintf(text + used, FILE_CONTENT_BYTES - (size_t)used, "%s%s%s",
+            i == 0 ? "; it holds " : ", ", name, entries[i]->d_type == DT_DIR ? "/" : "");
+    }
+    if (count > SHOWN) snprintf(text + used, FILE_CONTENT_BYTES - (size_t)used, ", ...");
+    for (int i = 0; i < count; i++) free(entries[i]);
+    free(entries);
+    return text;
 }
 
 Status file_create(int *descriptor, const char *path) {

@@ -11,6 +11,11 @@
  * Fails with STATUS_MISSING, STATUS_DATA (not a regular file), STATUS_IO. */
 MUST_CHECK Status file_open_to_read(int *descriptor, int64_t *size_bytes, const char *path);
 
+/* Local. What a folder holds, for messages about what it lacks: writes "; it holds a, b/, ..." into
+ * `text`, "; it is empty", or "" where it cannot be read, and returns it. */
+enum { FILE_CONTENT_BYTES = 256 };
+const char *file_print_content(const char *folder, char text[FILE_CONTENT_BYTES]);
+
 /* Local. Create a file, to be written; nothing of that name may exist. Fails with STATUS_CREATE
  * (the folder: missing, no permission), STATUS_IO (full disk and the like). */
 MUST_CHECK Status file_create(int *descriptor, const char *path);

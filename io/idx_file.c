@@ -1,5 +1,6 @@
 /* idx_file.c - see idx_file.h. */
 #include "io/idx_file.h"
+#include "io/file.h"
 #include "io/file_kind.h"
 #include <stdio.h>
 #include <string.h>
@@ -145,10 +146,11 @@ Status idx_open(IdxFile *file, const char *folder, const char *stem, int dimensi
             dimension_count, endings[i / 2]);
         TRY(byte_file_open(&file->bytes, folder, name));
     }
+    char content[FILE_CONTENT_BYTES];
     if (file->bytes.stream == NULL)
         return FAIL(STATUS_MISSING,
-            "%s: found neither %s-idx%d-ubyte nor %s.idx%d-ubyte, plain or with .gz", folder, stem,
-            dimension_count, stem, dimension_count);
+            "%s: found neither %s-idx%d-ubyte nor %s.idx%d-ubyte, plain or with .gz%s", folder,
+            stem, dimension_count, stem, dimension_count, file_print_content(folder, content));
     Status status = read_header(file);
     if (status != STATUS_OK) idx_close(file);
     return status;

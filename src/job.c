@@ -30,8 +30,9 @@ static const Option options[] = {
         .doc =
             "idx: the four files of MNIST and its kin, plain or .gz; synthetic: drawn here; cifar: "
             "CIFAR-10 or CIFAR-100, binary version, plain or .gz; npy: train_images.npy, "
-            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...); hdf5: "
-            "one file with images and "
+            "train_labels.npy, test_images.npy, test_labels.npy (or x_train, y_train, ...), plain "
+            "or "
+            ".gz; hdf5: one file with images and "
             "labels in /train and /test, or test_images, test_labels, read as needed"},
     {"data.path", OPTION_STRING, AT(data.path), "\"\"", OF_FORMAT(STORED),
         .doc = "folder of the data set (hdf5: file); ${NAME} stands for an environment variable"},

@@ -131,7 +131,13 @@ expect 66 convert "$folder/out.d" "$out"
 expect_text "out.d: is a set of no format:"
 expect_text "  idx: $folder/out.d: found neither train-images-idx3-ubyte"
 expect_text "  cifar: $folder/out.d: found neither data_batch_1.bin"
-expect_text "  npy: $folder/out.d: found neither train_images.npy"
+expect_text "  npy: $folder/out.d: found neither train_images.npy nor x_train.npy, plain or with .gz; it is empty"
+mkdir -p "$folder/out.d/cifar-10-batches-bin"
+touch "$folder/out.d/"{.hidden,a.tar.gz,b,c,d}
+expect 66 convert "$folder/out.d" "$out" --format npy
+expect_text "found neither train_images.npy nor x_train.npy, plain or with .gz; it holds a.tar.gz, b, c, cifar-10-batches-bin/, ..."
+rm -r "$folder/out.d/"{.hidden,*}
+expect 66 convert "$folder/out.d" "$out"
 expect_text "  images: $folder/out.d: holds no folders, one for each class"
 expect 65 convert "$folder/idx/train-images-idx3-ubyte" "$out"
 expect_text "train-images-idx3-ubyte: HDF5 cannot open it"
