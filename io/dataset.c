@@ -126,6 +126,7 @@ static Status create_window(
     TRY(comm_window_create(comm, first + image_bytes, &dataset->window, (void **)&data));
     dataset->count = sizes->count;
     dataset->class_count = (int)sizes->class_count;
+    dataset->read_bytes = sizes->read_bytes;
     dataset->labels = (int32_t *)(void *)data;
     dataset->images = is_in_memory ? data + first : NULL;
     return STATUS_OK;

@@ -17,6 +17,7 @@ typedef struct Dataset {
     int element_bytes;     /* 1: uint8, 4: float */
     const void *images;    /* [count][channels][height][width]; NULL: see source */
     SampleSource source;   /* reads samples when images is NULL */
+    int64_t read_bytes;    /* by source for one sample; 0: memory holds all, or will */
     const int32_t *labels; /* [count], each < class_count */
     uint8_t digest[16];    /* XXH3-128, see dataset_open */
     CommWindow *window;    /* holds labels and images */

@@ -19,6 +19,7 @@ typedef struct DatasetSizes {
     int64_t element_bytes; /* 1: uint8, 4: float */
     int64_t first_label;   /* the smallest of the training labels, which count from 0 */
     int64_t file_bytes;    /* of a set whose images stay in their file; 0: the set fits in memory */
+    int64_t read_bytes;    /* of such a set for one sample; 0: memory will hold all of it */
 } DatasetSizes;
 
 /* All functions are Local and see nothing but the job's data section and seed. Rank 0 alone calls

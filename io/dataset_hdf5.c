@@ -119,6 +119,7 @@ static Status measure_images(
     Status status = open_part(&array, file, split, IMAGES);
     if (status == STATUS_OK) status = describe_images(&array, job->data.layout, sizes, &is_nhwc);
     if (status == STATUS_OK && split == DATASET_TEST) status = check_train_type(file, &array);
+    sizes->read_bytes = (int64_t)array.row_bytes;
     hdf5_array_close(&array);
     return status;
 }

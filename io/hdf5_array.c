@@ -10,6 +10,10 @@
 
 enum { CHUNK_BYTES_MAX = 1 << 28, CACHE_BYTES_MIN = 1 << 20, CACHE_BYTES_MAX = 1 << 29 };
 
+/* Up to how many bytes all of an array is kept, unpacked, and from how many bytes for one row on
+ * also if it is not packed. */
+enum { KEPT_BYTES_MAX = 1 << 28, KEPT_ROW_BYTES = 1 << 18 };
+
 enum { CACHE_SLOTS = 12421 }; /* a prime, far more than the chunks of a row of samples */
 
 /* ---- files ---- */
@@ -200,13 +204,20 @@ static Status check_storage(const Hdf5Array *array, const Storage *storage) {
         storage->stored, storage->on_disk, storage->is_packed ? ", too few for gzip" : "");
 }
 
-/* Samples are asked for in ascending order, so each chunk is unpacked once for a batch if those of
- * one row of samples fit. The weight 0 gives up what was used longest ago; with 1 HDF5 would give
- * up none but chunks that were read completely, and with shuffled samples keep the whole file. */
-static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name, double slab) {
-    double bytes = 2 * slab < CACHE_BYTES_MIN   ? CACHE_BYTES_MIN
-                   : 2 * slab > CACHE_BYTES_MAX ? CACHE_BYTES_MAX
-                                                : 2 * slab;
+/* Samples in any order find their chunks unpacked if all fit. Else, a batch's samples being asked
+ * for in ascending order, each chunk is unpacked once for a batch if those of one row of samples
+ * fit. */
+static double cache_bytes(const Storage *storage) {
+    double all = storage->chunk_bytes * storage->chunk_count, slabs = 2 * storage->slab_bytes;
+    int is_slow = storage->is_packed || storage->slab_bytes >= KEPT_ROW_BYTES;
+    if (is_slow && all <= KEPT_BYTES_MAX && all > CACHE_BYTES_MIN) return all;
+    if (slabs < CACHE_BYTES_MIN) return CACHE_BYTES_MIN;
+    return slabs > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : slabs;
+}
+
+/* The weight 0 gives up what was used longest ago; with 1 HDF5 would give up none but chunks that
+ * were read completely, and with shuffled samples keep the whole file. */
+static Status set_cache(Hdf5Array *array, const Hdf5File *file, const char *name, double bytes) {
     hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
     H5Dclose(array->id);
     array->id = -1;
@@ -230,7 +241,9 @@ Status hdf5_array_open(Hdf5Array *array, const Hdf5File *file, const Hdf5Names *
     TRY(measure_storage(array, file, &storage));
     TRY(check_storage(array, &storage));
     if (!storage.is_chunked) return STATUS_OK;
-    TRY(set_cache(array, file, name, storage.slab_bytes));
+    double bytes = cache_bytes(&storage);
+    if (bytes < storage.chunk_bytes * storage.chunk_count) array->row_bytes = storage.slab_bytes;
+    TRY(set_cache(array, file, name, bytes));
     return hdf5_chunks_create(&array->chunks, array->id, &array->form.shape, array->form.item_bytes,
         file->bytes, array->where);
 }

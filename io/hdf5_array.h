@@ -19,6 +19,7 @@ typedef struct Hdf5Array {
     char where[HDF5_WHERE_BYTES]; /* "FILE: /train/images": begins messages */
     ArrayForm form;
     Hdf5Chunks *chunks; /* NULL: nothing is packed */
+    double row_bytes;   /* that are read for any one row, where not all are kept; else 0 */
 } Hdf5Array;
 
 /* Local. Open `path` for reading without locks, and check what is in it (hdf5_check_content; the

@@ -135,11 +135,24 @@ static Status create_loaders(Trainer *trainer) {
         &trainer->test, &trainer->test_set, data, 0, trainer->test_set.count);
 }
 
+/* Shuffled samples can be slow to read where each makes the set unpack much more than it. */
+static void warn_of_reading(const Trainer *trainer) {
+    enum { READ_BYTES_MANY = 1 << 18 };
+    const Job *job = &trainer->job;
+    int64_t bytes = trainer->train_set.read_bytes;
+    if (!job->train.shuffle || bytes < READ_BYTES_MANY) return;
+    progress_print(trainer->display,
+        "warning: %s: %.1f MB are read or unpacked for each shuffled sample; "
+        "`lockstep convert %s NEW.h5` stores the images so that training is not held up",
+        job->data.path, 1e-6 * (double)bytes, job->data.path);
+}
+
 /* A set may come without test samples; then nothing is tested in the end. */
 static Status open_sets(Trainer *trainer) {
     char note[DATASET_NOTE_BYTES];
     int has_test = 0;
     TRY(dataset_open(&trainer->train_set, trainer->comm, &trainer->job, DATASET_TRAIN));
+    warn_of_reading(trainer);
     TRY(dataset_has_test(trainer->comm, &trainer->job, &has_test, note));
     if (note[0] != '\0') progress_print(trainer->display, "%s", note);
     if (!has_test) return STATUS_OK;

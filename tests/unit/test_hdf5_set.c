@@ -515,6 +515,51 @@ START_TEST(scattered_samples_of_a_large_file_take_little_memory) {
 }
 END_TEST
 
+/* ---- what is read for one sample ---- */
+
+typedef struct ReadCase {
+    hsize_t count, chunk_rows;
+    int is_packed;
+    int64_t read_bytes; /* for one sample of SIDE x SIDE bytes */
+} ReadCase;
+
+static const ReadCase read_cases[] = {{96, 32, 1, 0}, /* all that is unpacked is kept */
+    {1 << 14, 64, 0, 0},                              /* 256 MiB at most */
+    {(1 << 14) + 1, 64, 0, SIDE *SIDE * 64},          /* and no more */
+    {(1 << 14) + 1, 1, 0, SIDE *SIDE}};
+
+/* Chunks that are there without having been written, unless they are packed. */
+static void write_chunks(const ReadCase *chosen) {
+    static uint8_t images[96 * SIDE * SIDE];
+    static double classes[(1 << 14) + 1];
+    const hsize_t sizes[] = {chosen->count, SIDE, SIDE}, chunk[] = {chosen->chunk_rows, SIDE, SIDE};
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(3, sizes, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+    ck_assert(H5Pset_chunk(creation, 3, chunk) >= 0 &&
+              H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY) >= 0 &&
+              H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) >= 0);
+    if (chosen->is_packed) ck_assert_int_ge(H5Pset_deflate(creation, 1), 0);
+    hid_t array = H5Dcreate2(file, "data", H5T_STD_U8LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    ck_assert_int_ge(array, 0);
+    if (chosen->is_packed)
+        ck_assert_int_ge(
+            H5Dwrite(array, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, images), 0);
+    H5Dclose(array);
+    H5Pclose(creation);
+    H5Sclose(space);
+    write_array(file, "targets", 1, &chosen->count, classes, (Form){.type = H5T_STD_U8LE});
+    ck_assert_int_ge(H5Fclose(file), 0);
+}
+
+START_TEST(what_is_read_for_one_sample_is_told) {
+    DatasetSizes sizes;
+    write_chunks(&read_cases[_i]);
+    Status status = dataset_hdf5.measure(&job, DATASET_TRAIN, &sizes);
+    ck_assert_msg(status == STATUS_OK, "%s", status_message());
+    ck_assert_int_eq(sizes.read_bytes, read_cases[_i].read_bytes);
+}
+END_TEST
+
 /* ---- chunks that are not what they claim ---- */
 
 enum { CHUNK_BYTES = TRAIN * FEATURES };
@@ -617,6 +662,8 @@ int main(void) {
         (int)(sizeof heap_cases / sizeof *heap_cases));
     tcase_add_test(tests, every_open_read_and_allocation_may_fail);
     tcase_add_test(tests, scattered_samples_of_a_large_file_take_little_memory);
+    tcase_add_loop_test(tests, what_is_read_for_one_sample_is_told, 0,
+        (int)(sizeof read_cases / sizeof read_cases[0]));
     tcase_add_test(tests, a_file_that_is_cut_while_it_is_open_is_noticed);
     tcase_add_loop_test(tests, chunks_of_another_length_are_refused, 0,
         (int)(sizeof chunk_cases / sizeof *chunk_cases));

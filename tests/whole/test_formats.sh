@@ -238,3 +238,25 @@ for point in $(seq 40 9 260); do
 done
 [ "$failures" -ge 5 ] || fail "only $failures points failed"
 passed
+
+# Where a shuffled sample makes more be read than it, and memory cannot keep that, a line says so.
+"$python" - "$folder/sets/large.h5" <<'PY'
+import sys, h5py
+with h5py.File(sys.argv[1], "w") as file:
+    storage = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    storage.set_chunk((256, 64, 64))
+    storage.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks that are there, never written
+    storage.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple((66000, 64, 64))
+    h5py.h5d.create(file.id, b"images", h5py.h5t.STD_U8LE, space, storage)
+    file["labels"] = [0, 1] * 33000
+PY
+for shuffle in true false; do
+    expect 75 "$lockstep" train --out "$folder/large-$shuffle" --progress none --stop-after 1 \
+        --set data.format=hdf5 --set "data.path=$folder/sets/large.h5" --set "train.shuffle=$shuffle" \
+        --set 'model.input=[1, 64, 64]' --set 'model.layers=[flatten, linear: {out: 2}]'
+    line="warning: $folder/sets/large.h5: 1.0 MB are read or unpacked for each shuffled sample"
+    told=$(grep -c "$line" "$folder/large-$shuffle/log.txt" || true)
+    [ "$shuffle$told" = true1 ] || [ "$shuffle$told" = false0 ] || fail "shuffle $shuffle: the line is there $told times"
+done
+rm "$folder/sets/large.h5"
