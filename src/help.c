@@ -16,7 +16,7 @@ const CommandOption command_options[] = {
     {"print-default", 'd', NULL, "explain every key; without a job file every layer too"},
     {"format", 'f', "NAME", "what IN is: idx, cifar, npy, hdf5, images; guessed without it"},
     {"layout", 'l', "LAYOUT", "npy, hdf5: nchw or nhwc, where shapes leave open which is meant"},
-    {"resize", 'R', "HxW", "give all images this size, as Pillow does (bilinear)"},
+    {"resize", 'R', "HxW", "give all images this size, as Pillow 9.4 does (bilinear)"},
     {"pad", 'e', "N", "zeros on every side, after --resize"},
     {"center-crop", 'x', "HxW", "cut this size out of the middle, after --resize and --pad"},
     {"channels", 'c', "COUNT", "images: 1 (grey) or 3 (colours); without it as the first image"},
