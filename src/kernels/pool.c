@@ -11,6 +11,11 @@ INLINE int is_narrow(const KernelPool *pool) {
     return WIDTH < KERNEL_WIDEST && pool->is_tiled;
 }
 
+/* The same for gradients: for rows shorter than a vector its parts are slower than four floats. */
+INLINE int is_narrow_backward(const KernelPool *pool) {
+    return is_narrow(pool) && (WIDTH < 4 || pool->out_width * WIDTH >= KERNEL_WIDEST);
+}
+
 INLINE void set_zero(float *x, size_t n) {
     for (size_t i = 0; i < n; i += WIDTH) store(x + i, broadcast(0.0f));
 }
@@ -47,7 +52,10 @@ static __attribute__((noinline)) void tiles_backward(
         for (int ow = 0; ow < pool->out_width; ow++) {
             for (int lane = 0; lane < lanes; lane += WIDTH) {
                 Tile tile = load_tile(from, from + row, lanes, lane);
-                tile = tile_gradient(tile, load(dy + lane), relu);
+                VectorInt wins[4], is_open = (VectorInt){0} == 0;
+                Vector best = tile_winner(tile, wins);
+                if (relu) is_open = best > broadcast(0.0f);
+                tile = tile_gradient(wins, load(dy + lane), is_open);
                 store(to + lane, tile.v[0]);
                 store(to + lanes + lane, tile.v[1]);
                 store(to + row + lane, tile.v[2]);
@@ -214,7 +222,7 @@ void KERNEL(max_pool_forward)(
 
 void KERNEL(max_pool_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
     int relu, int begin, int end) {
-    if (is_narrow(pool)) {
+    if (is_narrow_backward(pool)) {
         KERNEL_OF_WIDEST(max_tiles_backward)(x, dy, dx, pool, relu, begin, end);
         return;
     }
@@ -324,7 +332,7 @@ void KERNEL(mean_pool_forward)(
 
 void KERNEL(mean_pool_backward)(
     const float *dy, float *dx, const KernelPool *pool, int begin, int end) {
-    if (is_narrow(pool)) {
+    if (is_narrow_backward(pool)) {
         KERNEL_OF_WIDEST(mean_tiles_backward)(dy, dx, pool, begin, end);
         return;
     }

@@ -45,18 +45,20 @@ INLINE Vector tile_best(Tile tile, int relu) {
     return relu ? rectified(best) : best;
 }
 
-/* The gradient of one tile's pixels, from that of its largest. */
-INLINE Tile tile_gradient(Tile x, Vector dy, int relu) {
-    Tile dx;
+/* The largest pixel, and where it is: at the last pixel that wins, or else the first. */
+INLINE Vector tile_winner(Tile x, VectorInt wins[4]) {
     Vector best = x.v[0];
-    VectorInt wins[4];
     UNROLL
     for (int k = 1; k < 4; k++) {
         wins[k] = is_better(x.v[k], best);
         best = choose(wins[k], x.v[k], best);
     }
-    VectorInt is_open = (VectorInt){0} == 0; /* not yet given to a later pixel */
-    if (relu) is_open = best > broadcast(0.0f);
+    return best;
+}
+
+/* dy for the pixels that won, where the mask is set. */
+INLINE Tile tile_gradient(const VectorInt wins[4], Vector dy, VectorInt is_open) {
+    Tile dx;
     UNROLL
     for (int k = 3; k >= 1; k--) {
         dx.v[k] = masked(dy, wins[k] & is_open);

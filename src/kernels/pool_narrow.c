@@ -6,12 +6,10 @@
 #include "src/kernels/pool.h"
 #include <string.h>
 
-typedef enum Kind { MAX, RELU_MAX, MEAN } Kind;
-
 /* What the rows of one call have in common, all but the sizes known to the compiler. */
 typedef struct Rows {
     int lanes;
-    Kind kind;
+    int is_mean, relu;
     int is_part;     /* a row of results has fewer floats than a vector */
     size_t floats;   /* of a row of results */
     size_t x_floats; /* of a row of x */
@@ -62,18 +60,21 @@ INLINE void forward(const Rows *rows, const float *x, float *y, int out_height) 
     for (int oh = 0; oh < out_height; oh++, x += 2 * rows->x_floats, y += rows->floats) {
         for (size_t at = 0; at < rows->floats; at = next_vector(rows, at)) {
             Tile tile = load_tiles(rows, x, at);
-            int is_mean = rows->kind == MEAN;
-            Vector result = is_mean ? tile_mean(tile) : tile_best(tile, rows->kind == RELU_MAX);
+            Vector result = rows->is_mean ? tile_mean(tile) : tile_best(tile, rows->relu);
             store_row(rows, y, at, rows->floats, result);
         }
     }
 }
 
 INLINE Tile gradient_of_tiles(const Rows *rows, const float *x, size_t at, Vector dy) {
-    if (rows->kind != MEAN)
-        return tile_gradient(load_tiles(rows, x, at), dy, rows->kind == RELU_MAX);
-    Vector share = dy * broadcast(0.25f);
-    return (Tile){{share, share, share, share}};
+    if (rows->is_mean) {
+        Vector share = dy * broadcast(0.25f);
+        return (Tile){{share, share, share, share}};
+    }
+    VectorInt wins[4];
+    Vector best = tile_winner(load_tiles(rows, x, at), wins);
+    if (rows->relu) dy = masked(dy, best > broadcast(0.0f)); /* faster than a mask for each pixel */
+    return tile_gradient(wins, dy, (VectorInt){0} == 0);
 }
 
 INLINE void backward(
@@ -93,17 +94,20 @@ INLINE void backward(
 
 /* ---- all channels ---- */
 
-INLINE Rows rows_of(const int lanes, const Kind kind, const int is_part, const KernelPool *pool) {
+INLINE Rows rows_of(
+    const int lanes, const int is_mean, int relu, const int is_part, const KernelPool *pool) {
     return (Rows){.lanes = lanes,
-        .kind = kind,
+        .is_mean = is_mean,
+        .relu = relu,
         .is_part = is_part,
         .floats = (size_t)pool->out_width * lanes,
         .x_floats = (size_t)pool->width * lanes};
 }
 
-INLINE void forward_all(const int lanes, const Kind kind, const float *x, float *y,
+INLINE void forward_all(const int lanes, const int is_mean, int relu, const float *x, float *y,
     const KernelPool *pool, int begin, int end) {
-    Rows whole = rows_of(lanes, kind, 0, pool), part = rows_of(lanes, kind, 1, pool);
+    Rows whole = rows_of(lanes, is_mean, relu, 0, pool);
+    Rows part = rows_of(lanes, is_mean, relu, 1, pool);
     size_t in = input_floats(pool), out = output_floats(pool);
     for (int c = begin; c < end; c++) {
         if (whole.floats < WIDTH)
@@ -114,13 +118,14 @@ INLINE void forward_all(const int lanes, const Kind kind, const float *x, float 
 }
 
 /* x is read for the largest values alone. */
-INLINE void backward_all(const int lanes, const Kind kind, const float *x, const float *dy,
-    float *dx, const KernelPool *pool, int begin, int end) {
-    Rows whole = rows_of(lanes, kind, 0, pool), part = rows_of(lanes, kind, 1, pool);
+INLINE void backward_all(const int lanes, const int is_mean, int relu, const float *x,
+    const float *dy, float *dx, const KernelPool *pool, int begin, int end) {
+    Rows whole = rows_of(lanes, is_mean, relu, 0, pool);
+    Rows part = rows_of(lanes, is_mean, relu, 1, pool);
     size_t in = input_floats(pool), out = output_floats(pool);
     int out_height = pool->out_height, height = pool->height;
     for (int c = begin; c < end; c++) {
-        if (whole.floats < WIDTH)
+        if (lanes < 4 && whole.floats < WIDTH)
             backward(&part, x + c * in, dy + c * out, dx + c * in, out_height, height);
         else
             backward(&whole, x + c * in, dy + c * out, dx + c * in, out_height, height);
@@ -129,26 +134,20 @@ INLINE void backward_all(const int lanes, const Kind kind, const float *x, const
 
 void KERNEL(max_tiles_forward)(
     const float *x, float *y, const KernelPool *pool, int relu, int begin, int end) {
-    if (relu)
-        WITH_LANES(pool->lanes, forward_all, RELU_MAX, x, y, pool, begin, end);
-    else
-        WITH_LANES(pool->lanes, forward_all, MAX, x, y, pool, begin, end);
+    WITH_LANES(pool->lanes, forward_all, 0, relu, x, y, pool, begin, end);
 }
 
 void KERNEL(max_tiles_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
     int relu, int begin, int end) {
-    if (relu)
-        WITH_LANES(pool->lanes, backward_all, RELU_MAX, x, dy, dx, pool, begin, end);
-    else
-        WITH_LANES(pool->lanes, backward_all, MAX, x, dy, dx, pool, begin, end);
+    WITH_LANES(pool->lanes, backward_all, 0, relu, x, dy, dx, pool, begin, end);
 }
 
 void KERNEL(mean_tiles_forward)(
     const float *x, float *y, const KernelPool *pool, int begin, int end) {
-    WITH_LANES(pool->lanes, forward_all, MEAN, x, y, pool, begin, end);
+    WITH_LANES(pool->lanes, forward_all, 1, 0, x, y, pool, begin, end);
 }
 
 void KERNEL(mean_tiles_backward)(
     const float *dy, float *dx, const KernelPool *pool, int begin, int end) {
-    WITH_LANES(pool->lanes, backward_all, MEAN, dx, dy, dx, pool, begin, end);
+    WITH_LANES(pool->lanes, backward_all, 1, 0, dx, dy, dx, pool, begin, end);
 }
