@@ -244,40 +244,82 @@ INLINE Vector window_size(KernelWindow rows, KernelWindow columns) {
     return broadcast((float)rows.count * (float)columns.count);
 }
 
+/* The sum of the pixels of a window of whole rows at x: each row from left to right, then the
+ * rows'. Four rows at once do not wait for each other. */
+INLINE Vector window_sum(const KernelPool *pool, const float *x, int rows, int columns) {
+    size_t row = (size_t)pool->width * pool->lanes, end = (size_t)columns * pool->lanes;
+    Vector sum = broadcast(0.0f);
+    for (; rows >= 4; rows -= 4, x += 4 * row) {
+        Vector a = broadcast(0.0f), b = a, c = a, d = a;
+        for (size_t at = 0; at < end; at += pool->lanes) {
+            a += load(x + at);
+            b += load(x + at + row);
+            c += load(x + at + 2 * row);
+            d += load(x + at + 3 * row);
+        }
+        sum = (((sum + a) + b) + c) + d;
+    }
+    for (; rows > 0; rows--, x += row) {
+        Vector a = broadcast(0.0f);
+        for (size_t at = 0; at < end; at += pool->lanes) a += load(x + at);
+        sum += a;
+    }
+    return sum;
+}
+
 INLINE void mean_forward(const float *x, float *y, const KernelPool *pool) {
     for (int oh = 0; oh < pool->out_height; oh++) {
         for (int ow = 0; ow < pool->out_width; ow++, y += pool->lanes) {
             KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            const float *from =
+                x + ((size_t)rows.begin * pool->width + columns.begin) * pool->lanes;
             for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
-                Vector sum = broadcast(0.0f);
-                for (int h = rows.begin; h < rows.end; h++) {
-                    Vector row = broadcast(0.0f);
-                    for (int w = columns.begin; w < columns.end; w++)
-                        row += load(x + ((size_t)h * pool->width + w) * pool->lanes + lane);
-                    sum += row;
-                }
+                Vector sum = window_sum(pool, from + lane, span_of(rows), span_of(columns));
                 store(y + lane, sum / window_size(rows, columns));
             }
         }
     }
 }
 
-INLINE void mean_backward(const float *dy, float *dx, const KernelPool *pool) {
-    set_zero(dx, input_floats(pool));
+/* Whether each window begins where the one before ends, the first and the last at the edges. */
+INLINE int are_side_by_side(const KernelWindow *windows, int count, int size) {
+    int at = 0;
+    for (int i = 0; i < count; at = windows[i++].end)
+        if (windows[i].begin != at) return 0;
+    return at == size;
+}
+
+/* Add to each pixel of a window at dx, or put there where no other window has it. */
+INLINE void spread_share(
+    const KernelPool *pool, float *dx, int rows, int columns, Vector share, const int is_single) {
+    size_t row = (size_t)pool->width * pool->lanes, end = (size_t)columns * pool->lanes;
+    for (; rows > 0; rows--, dx += row)
+        for (size_t at = 0; at < end; at += pool->lanes)
+            store(dx + at, (is_single ? broadcast(0.0f) : load(dx + at)) + share);
+}
+
+INLINE void mean_backward_windows(
+    const float *dy, float *dx, const KernelPool *pool, const int is_single) {
     for (int oh = 0; oh < pool->out_height; oh++) {
         for (int ow = 0; ow < pool->out_width; ow++, dy += pool->lanes) {
             KernelWindow rows = pool->rows[oh], columns = pool->columns[ow];
+            float *to = dx + ((size_t)rows.begin * pool->width + columns.begin) * pool->lanes;
             for (int lane = 0; lane < pool->lanes; lane += WIDTH) {
                 Vector share = load(dy + lane) / window_size(rows, columns);
-                for (int h = rows.begin; h < rows.end; h++) {
-                    for (int w = columns.begin; w < columns.end; w++) {
-                        float *to = dx + ((size_t)h * pool->width + w) * pool->lanes + lane;
-                        store(to, load(to) + share);
-                    }
-                }
+                spread_share(pool, to + lane, span_of(rows), span_of(columns), share, is_single);
             }
         }
     }
+}
+
+INLINE void mean_backward(const float *dy, float *dx, const KernelPool *pool) {
+    if (are_side_by_side(pool->rows, pool->out_height, pool->height) &&
+        are_side_by_side(pool->columns, pool->out_width, pool->width)) {
+        mean_backward_windows(dy, dx, pool, 1);
+        return;
+    }
+    set_zero(dx, input_floats(pool));
+    mean_backward_windows(dy, dx, pool, 0);
 }
 
 INLINE void tile_means_forward(const float *x, float *y, const KernelPool *pool) {
