@@ -117,6 +117,8 @@ typedef struct KernelPool {
     const KernelWindow *columns; /* [out_width] */
     int step_h, step_w;          /* of the largest value; a mean's are 1 */
     int is_tiled;                /* every window is a tile of 2 x 2 pixels, side by side */
+    int is_halved;               /* windows are 3 x 3 pixels, two apart, and none has its middle
+                                    one outside; x is at least 2 x 2 */
 } KernelPool;
 
 /* One microbatch x [groups][rows][lanes] of which each lane is normalized by itself. */

@@ -62,6 +62,22 @@ INLINE Vector unzipped(const int lanes, Vector a, Vector b, const int is_odd) {
     return is_odd ? SHUFFLED(a, b, lanes, ODD_ITEM) : SHUFFLED(a, b, lanes, EVEN_ITEM);
 }
 
+/* Where item i of the result comes from, in a and then b. */
+#define DOWN_ITEM(i, lanes) ((i) + (lanes))
+#define UP_ITEM(i, lanes) (WIDTH - (lanes) + (i))
+
+/* All pieces of a but the first, then the first of b; `lanes` may be WIDTH. */
+INLINE Vector moved_down(const int lanes, Vector a, Vector b) {
+    if (lanes == WIDTH) return b;
+    return SHUFFLED(a, b, lanes, DOWN_ITEM);
+}
+
+/* The last piece of a, then all of b but the last; `lanes` may be WIDTH. */
+INLINE Vector moved_up(const int lanes, Vector a, Vector b) {
+    if (lanes == WIDTH) return a;
+    return SHUFFLED(a, b, lanes, UP_ITEM);
+}
+
 /* What is at p [at], as far as it is below p [n], then zeros. */
 INLINE Vector load_up_to(const float *p, size_t at, size_t n) {
     if (at + WIDTH <= n) return load(p + at);

@@ -2,7 +2,8 @@
  * one microbatch x [channels][height][width][lanes].
  *
  * Windows that are tiles of 2 x 2 pixels need no look at the tables: one pass over contiguous rows,
- * that of pool_narrow.c for fewer lanes than the widest vector has floats.
+ * that of pool_narrow.c for fewer lanes than the widest vector has floats. Of windows of 3 x 3, two
+ * apart, pool_halved.c has the gradients, and the values for few lanes.
  * Gradients of windows that may overlap are added one window after the other, in scan order. */
 #include "src/kernels/pool.h"
 
@@ -203,10 +204,27 @@ INLINE void windows_backward(
     }
 }
 
+/* 0 times anything else is NaN. */
+INLINE int are_finite(const float *x, size_t n) {
+    enum { SUMS = 4 };
+    Vector sums[SUMS] = {{0}};
+    size_t i = 0;
+    for (; i + SUMS * WIDTH <= n; i += SUMS * WIDTH) {
+        UNROLL
+        for (int k = 0; k < SUMS; k++) sums[k] += load(x + i + k * WIDTH) * broadcast(0.0f);
+    }
+    for (; i < n; i += WIDTH) sums[0] += load(x + i) * broadcast(0.0f);
+    return sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3])) == 0.0f;
+}
+
 void KERNEL(max_pool_forward)(
     const float *x, float *y, const KernelPool *pool, int relu, int begin, int end) {
     if (is_narrow(pool)) {
         KERNEL_OF_WIDEST(max_tiles_forward)(x, y, pool, relu, begin, end);
+        return;
+    }
+    if (pool->is_halved && HAS_FEW_LANES) {
+        KERNEL_OF_WIDEST(max_halved_forward_narrow)(x, y, pool, relu, begin, end);
         return;
     }
     size_t in = input_floats(pool), out = output_floats(pool);
@@ -234,7 +252,10 @@ void KERNEL(max_pool_backward)(const float *x, const float *dy, float *dx, const
     }
     for (int c = begin, count; c < end; c += count) {
         count = channels_at_once(pool, c, end);
-        windows_backward(x + c * in, dy + c * out, dx + c * in, pool, count, relu);
+        if (pool->is_halved && are_finite(x + c * in, count * in))
+            MAX_HALVED_BACKWARD(x, dy, dx, pool, relu, c, c + count);
+        else
+            windows_backward(x + c * in, dy + c * out, dx + c * in, pool, count, relu);
     }
 }
 

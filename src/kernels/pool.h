@@ -83,4 +83,20 @@ void KERNEL_OF_WIDEST(mean_tiles_forward)(
 void KERNEL_OF_WIDEST(mean_tiles_backward)(
     const float *dy, float *dx, const KernelPool *pool, int begin, int end);
 
+/* The largest values of windows that are halved, for lanes of which four fit the widest vector. */
+void KERNEL_OF_WIDEST(max_halved_forward_narrow)(
+    const float *x, float *y, const KernelPool *pool, int relu, int begin, int end);
+/* Their gradients where all x are finite, for the same lanes and for more. */
+void KERNEL_OF_WIDEST(max_halved_backward_narrow)(const float *x, const float *dy, float *dx,
+    const KernelPool *pool, int relu, int begin, int end);
+void KERNEL(max_halved_backward)(const float *x, const float *dy, float *dx, const KernelPool *pool,
+    int relu, int begin, int end);
+#if 4 * KERNEL_WIDTH <= KERNEL_WIDEST
+enum { HAS_FEW_LANES = 1 };
+#define MAX_HALVED_BACKWARD KERNEL_OF_WIDEST(max_halved_backward_narrow)
+#else
+enum { HAS_FEW_LANES = 0 };
+#define MAX_HALVED_BACKWARD KERNEL(max_halved_backward)
+#endif
+
 #endif

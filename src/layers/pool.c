@@ -107,6 +107,11 @@ static int is_tiled(const PoolAxis *axis) {
            2 * axis->out <= axis->in;
 }
 
+static int is_halved(const PoolAxis *axis) {
+    return axis->kernel == 3 && axis->stride == 2 && axis->dilation == 1 && axis->in > 1 &&
+           2 * axis->out <= axis->in + axis->padding;
+}
+
 KernelPool pool_kernel(const Layer *self, int lanes) {
     const PoolState *state = self->state;
     const PoolAxis *height = &state->axis[0], *width = &state->axis[1];
@@ -120,7 +125,8 @@ KernelPool pool_kernel(const Layer *self, int lanes) {
         .columns = windows + height->out,
         .step_h = height->dilation,
         .step_w = width->dilation,
-        .is_tiled = is_tiled(height) && is_tiled(width)};
+        .is_tiled = is_tiled(height) && is_tiled(width),
+        .is_halved = is_halved(height) && is_halved(width)};
 }
 
 static void mean_forward_channels(const Microbatch *microbatch) {

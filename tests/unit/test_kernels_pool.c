@@ -19,16 +19,23 @@ typedef struct Shape2d {
 
 typedef struct PoolCase {
     Shape2d h, w;
-    int is_tiled;
+    int is_tiled, is_halved;
 } PoolCase;
 
-static const PoolCase pool_cases[] = {{{2, 2, 2, 0, 1, 1}, {2, 2, 2, 0, 1, 1}, 1},
-    {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 1}, {{5, 2, 2, 0, 1, 2}, {7, 2, 2, 0, 1, 3}, 1},
-    {{3, 2, 2, 0, 1, 1}, {37, 2, 2, 0, 1, 18}, 1}, {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 0},
-    {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0}, {{6, 3, 1, 0, 1, 4}, {5, 2, 3, 1, 1, 2}, 0},
-    {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0}, {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0},
-    {{9, 4, 2, 2, 1, 5}, {8, 5, 1, 2, 1, 8}, 0}, {{5, 3, 2, 1, 1, 3}, {6, 4, 1, 2, 1, 7}, 0}};
-enum { POOL_CASES = sizeof pool_cases / sizeof *pool_cases, WINDOWS_MAX = 32 };
+static const PoolCase pool_cases[] = {{{2, 2, 2, 0, 1, 1}, {2, 2, 2, 0, 1, 1}, 1, 0},
+    {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 1, 0}, {{5, 2, 2, 0, 1, 2}, {7, 2, 2, 0, 1, 3}, 1, 0},
+    {{3, 2, 2, 0, 1, 1}, {37, 2, 2, 0, 1, 18}, 1, 0},
+    {{8, 2, 2, 0, 1, 4}, {6, 2, 2, 0, 1, 3}, 0, 0}, {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0, 0},
+    {{6, 3, 1, 0, 1, 4}, {5, 2, 3, 1, 1, 2}, 0, 0}, {{9, 3, 2, 1, 2, 4}, {8, 2, 1, 0, 3, 5}, 0, 0},
+    {{5, 2, 2, 0, 1, 3}, {5, 3, 3, 0, 1, 2}, 0, 0}, {{9, 4, 2, 2, 1, 5}, {8, 5, 1, 2, 1, 8}, 0, 0},
+    {{5, 3, 2, 1, 1, 3}, {6, 4, 1, 2, 1, 7}, 0, 0}, {{7, 3, 2, 1, 1, 4}, {9, 3, 2, 1, 1, 5}, 0, 1},
+    {{5, 3, 2, 0, 1, 2}, {6, 3, 2, 0, 1, 2}, 0, 1},
+    {{8, 3, 2, 1, 1, 4}, {70, 3, 2, 1, 1, 35}, 0, 1},
+    {{2, 3, 2, 1, 1, 1}, {2, 3, 2, 1, 1, 1}, 0, 1},
+    {{6, 3, 2, 1, 1, 3}, {67, 3, 2, 0, 1, 33}, 0, 1},
+    {{3, 3, 2, 0, 1, 1}, {8, 3, 2, 1, 1, 4}, 0, 1},
+    {{4, 3, 2, 0, 1, 2}, {17, 3, 2, 1, 1, 8}, 0, 1}};
+enum { POOL_CASES = sizeof pool_cases / sizeof *pool_cases, WINDOWS_MAX = 48 };
 
 typedef struct Pool {
     const Kernels *kernels;
@@ -70,7 +77,8 @@ static void pool_begin(Pool *p, const Kernels *kernels, int lanes, const PoolCas
         .columns = p->windows[1],
         .step_h = shape->h.dilation,
         .step_w = shape->w.dilation,
-        .is_tiled = shape->is_tiled};
+        .is_tiled = shape->is_tiled,
+        .is_halved = shape->is_halved};
     p->in = (size_t)CHANNELS * shape->h.in * shape->w.in * lanes;
     p->out = (size_t)CHANNELS * shape->h.out * shape->w.out * lanes;
     random_start(1);
@@ -188,6 +196,21 @@ START_TEST(nan_wins_and_takes_the_gradient) {
         run_max(&p, 0);
         for_windows(&p, 0, plain_max);
         assert_as_wanted(&p, 0);
+        pool_finish(&p);
+    }
+}
+END_TEST
+
+START_TEST(pixels_may_be_infinite) {
+    FOR_EACH_TABLE(kernels, lanes) {
+        Pool p;
+        pool_begin(&p, kernels, lanes, &pool_cases[_i]);
+        for (size_t i = 0; i < p.in; i++) p.x[i] = i % 3 ? -INFINITY : i % 7 ? p.x[i] : INFINITY;
+        run_max(&p, 0);
+        for_windows(&p, 0, plain_max);
+        for (size_t i = 0; i < p.out; i++) ASSERT_EACH(p.y[i] == p.want_y[i]);
+        for (size_t i = 0; i < p.in; i++)
+            assert_close(p.dx[i], p.want_dx[i], 9, FLT_EPSILON, "gradient");
         pool_finish(&p);
     }
 }
@@ -424,6 +447,7 @@ int main(void) {
     tcase_add_loop_test(tests, the_first_of_equal_pixels_wins, 0, POOL_CASES);
     tcase_add_loop_test(tests, the_first_of_zeros_keeps_its_sign, 0, POOL_CASES);
     tcase_add_loop_test(tests, nan_wins_and_takes_the_gradient, 0, POOL_CASES);
+    tcase_add_loop_test(tests, pixels_may_be_infinite, 0, POOL_CASES);
     tcase_add_loop_test(tests, a_fused_relu_is_a_relu_before, 0, POOL_CASES);
     tcase_add_loop_test(tests, means_agree_with_a_plain_loop, 0, POOL_CASES);
     tcase_add_loop_test(tests, factors_are_drawn_by_philox, 0, 4);
