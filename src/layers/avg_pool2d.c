@@ -16,7 +16,7 @@ static const Option options[] = {
     {"padding", OPTION_INTS, offsetof(Options, windows.padding), "0", .minimum = 0,
         .maximum = POOL_SIZE_MAX, .doc = "zeros around the image"},
     {"ceil_mode", OPTION_BOOL, offsetof(Options, windows.ceil_mode), "false",
-        .doc = "let a last window hang over the end"},
+        .doc = "let a last window hang over the end by less than a stride"},
     {"count_include_pad", OPTION_BOOL, offsetof(Options, count_include_pad), "true",
         .doc = "divide by the pixels of the padding too"},
     {.key = NULL}};

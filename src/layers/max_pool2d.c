@@ -16,7 +16,7 @@ static const Option options[] = {
     {"dilation", OPTION_INTS, offsetof(PoolWindows, dilation), "1", .minimum = 1,
         .maximum = POOL_SIZE_MAX, .doc = "from one pixel of a window to the next"},
     {"ceil_mode", OPTION_BOOL, offsetof(PoolWindows, ceil_mode), "false",
-        .doc = "let a last window hang over the end"},
+        .doc = "let a last window hang over the end by less than a stride"},
     {.key = NULL}};
 
 static Status configure(Layer *self, Shape in, Shape *out) {

@@ -40,14 +40,15 @@ static KernelWindow window_of(const PoolAxis *axis, int o) {
 static Status slide_axis(const Layer *self, PoolAxis *axis, int is_ceil) {
     const char *type = self->type->name;
     int span = (axis->kernel - 1) * axis->dilation + 1;
-    int room = axis->in + 2 * axis->padding - span;
+    int overhang = is_ceil ? axis->stride - 1 : 0; /* of the last window, at most */
+    int room = axis->in + 2 * axis->padding + overhang - span;
     if (axis->padding > axis->kernel / 2)
         return FAIL(STATUS_CONFIG, "%s '%s': padding %d is more than half of the kernel, %d", type,
             self->label, axis->padding, axis->kernel);
     if (room < 0)
         return FAIL(STATUS_CONFIG, "%s '%s': a window of %d does not fit %d pixels with padding %d",
             type, self->label, span, axis->in, axis->padding);
-    axis->out = (room + (is_ceil ? axis->stride - 1 : 0)) / axis->stride + 1;
+    axis->out = room / axis->stride + 1;
     if ((axis->out - 1) * axis->stride >= axis->in + axis->padding) axis->out--;
     for (int o = 0; o < axis->out; o++) {
         KernelWindow window = slide_window(axis, o);

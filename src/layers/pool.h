@@ -29,8 +29,9 @@ typedef struct PoolWindows {
 } PoolWindows;
 
 /* Local; for configure, the whole of it: windows that slide over the input, PyTorch's output size.
- * With ceil_mode a last window may hang over the end, if it starts within the input or the padding
- * before it. Fails with STATUS_CONFIG where a window would see no pixel. */
+ * With ceil_mode a last window, be it the only one, may hang over the end by less than a stride, if
+ * it starts within the input or the padding before it. Fails with STATUS_CONFIG where a window
+ * would see no pixel. */
 MUST_CHECK Status pool_slide(Layer *self, const PoolWindows *chosen, Shape in, Shape *out);
 
 /* Local; for configure. The output's shape and the scratch memory. */

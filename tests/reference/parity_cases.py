@@ -185,29 +185,37 @@ def far_convolutions():
                 convolution(*kind, draw.choice(images), (3, 3), (1, 1), padding, (1, 1), algorithm)
 
 
-def pooling(kernels_of, strides_of, paddings_of, dilations_of):
+def pooling(sizes, kernels_of, strides_of, paddings_of, dilations_of):
     """A max and an average pooling of numbers that are drawn for one or both sides."""
-    size = draw.choice(((4, 4), (5, 7), (8, 8), (9, 6), (11, 11)))
+    size = draw.choice(sizes)
     kernel, stride, padding, dilation = pair(kernels_of), pair(strides_of), pair(paddings_of), pair(dilations_of)
     is_ceil = draw.random() < 0.5
     if any(p > k // 2 for p, k in zip(padding, kernel)):
         padding = (0, 0)
     options = {"kernel": one_or_two(kernel), "stride": one_or_two(stride)}
     options.update(padding=one_or_two(padding), ceil_mode=is_ceil)
-    if min(room(size, kernel, padding, dilation)) >= 0:
+
+    def fits(dilation):
+        overhang = [s - 1 if is_ceil else 0 for s in stride]
+        return all(r + o >= 0 for r, o in zip(room(size, kernel, padding, dilation), overhang))
+
+    if fits(dilation):
         module = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=is_ceil)
         add("max_pool2d", {**options, "dilation": one_or_two(dilation)}, (3, *size), module, step=1 / 64)
-    if min(room(size, kernel, padding, (1, 1))) >= 0:
+    if fits((1, 1)):
         counts = draw.random() < 0.5
         module = nn.AvgPool2d(kernel, stride, padding, is_ceil, counts)
         add("avg_pool2d", {**options, "count_include_pad": counts}, (3, *size), module)
 
 
 def poolings():
+    sizes = (4, 4), (5, 7), (8, 8), (9, 6), (11, 11)
     for _ in range(90):
-        pooling((1, 2, 3, 4), (1, 2, 3), (0, 1), (1, 1, 2))
+        pooling(sizes, (1, 2, 3, 4), (1, 2, 3), (0, 1), (1, 1, 2))
     for _ in range(60):
-        pooling((3, 5, 7, 9), (1, 4, 5, 7), (1, 2, 3, 4), (1, 2, 3, 4))
+        pooling(sizes, (3, 5, 7, 9), (1, 4, 5, 7), (1, 2, 3, 4), (1, 2, 3, 4))
+    for _ in range(90):  # windows about as large as the image, or larger
+        pooling(((1, 1), (2, 3), (3, 3), (5, 2)), (2, 3, 4, 5), (2, 3, 4), (0, 1), (1,))
     for kernel in (1, 2, 3):
         for size in ((6, 6), (7, 5), (9, 12)):
             for is_ceil in (False, True):

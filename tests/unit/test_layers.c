@@ -635,6 +635,34 @@ START_TEST(nothing_is_written_over_through_a_view) {
 }
 END_TEST
 
+/* The last of windows may hang over the end of the image, also where it is the only one. */
+static const struct {
+    const char *layer;
+    float y;
+} overhanging[] = {
+    {"{max_pool2d: {kernel: 4, stride: 3, ceil_mode: true}}", 9},
+    {"{avg_pool2d: {kernel: 4, stride: 3, ceil_mode: true}}", 5},
+    {"{avg_pool2d: {kernel: 6, stride: 3, padding: 1, ceil_mode: true}}", 45.0f / 25},
+    {"{avg_pool2d: {kernel: 6, stride: 3, padding: 1, ceil_mode: true, count_include_pad: false}}",
+        5},
+};
+
+START_TEST(a_window_larger_than_the_image_is_cut) {
+    char layers[128];
+    Harness harness;
+    float x[9], y;
+    for (int i = 0; i < 9; i++) x[i] = (float)(i + 1);
+    snprintf(layers, sizeof layers, "[%s]", overhanging[_i].layer);
+    harness_create(&harness,
+        &(HarnessOptions){.input = "[1, 3, 3]", .layers = layers, .samples = 1, .microbatch = 1});
+    ck_assert_int_eq((int)shape_element_count(harness.network->output), 1);
+    harness_forward(&harness, x, 0);
+    harness_output(&harness, &y);
+    ck_assert_float_eq_tol(y, overhanging[_i].y, 1e-6f);
+    harness_free(&harness);
+}
+END_TEST
+
 /* ---- what is refused ---- */
 
 static const struct {
@@ -643,6 +671,7 @@ static const struct {
     {"[6]", "{max_pool2d: {kernel: 2}}", "wants images"},
     {"[6]", "dropout2d", "wants images"},
     {"[2, 4, 4]", "{max_pool2d: {kernel: 5}}", "does not fit"},
+    {"[2, 4, 4]", "{avg_pool2d: {kernel: 7, stride: 3, ceil_mode: true}}", "does not fit"},
     {"[2, 4, 4]", "{max_pool2d: {kernel: [2, 2, 2]}}", "one number or two, [height, width]"},
     {"[2, 4, 4]", "{avg_pool2d: {kernel: 3, padding: 2}}", "more than half of the kernel"},
     {"[2, 2, 2]", "{max_pool2d: {kernel: 2, padding: 1, dilation: 3}}", "sees no pixel"},
@@ -695,6 +724,8 @@ int main(void) {
     tcase_add_loop_test(dropout, dropout_keeps_the_share_it_should, 0, 2);
     tcase_add_loop_test(dropout, dropout_drops_nothing_in_evaluation, 0, 2);
     tcase_add_test(single, nothing_is_written_over_through_a_view);
+    tcase_add_loop_test(single, a_window_larger_than_the_image_is_cut, 0,
+        (int)(sizeof overhanging / sizeof *overhanging));
     tcase_add_loop_test(single, shapes_that_do_not_fit_are_refused, 0, MISFITS);
     return unit_check_run(suite);
 }
