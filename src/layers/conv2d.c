@@ -26,10 +26,12 @@ typedef struct Options {
 enum { ALGORITHM_AUTO, ALGORITHM_DIRECT, ALGORITHM_WINOGRAD };
 static const char *const algorithms[] = {"auto", "direct", "winograd", NULL};
 
+_Static_assert(CONV2D_TAPS_MAX == 1024, "the doc of kernel says so");
 static const Option options[] = {{"out", OPTION_INT, offsetof(Options, out), NULL, .minimum = 1,
                                      .maximum = 1 << 20, .doc = "output channels"},
     {"kernel", OPTION_INTS, offsetof(Options, kernel), NULL, .minimum = 1,
-        .maximum = CONV2D_TAPS_MAX, .doc = "size of the window, one number or [height, width]"},
+        .maximum = CONV2D_TAPS_MAX,
+        .doc = "size of the window, one number or [height, width], at most 1024 weights in all"},
     {"stride", OPTION_INTS, offsetof(Options, stride), "1", .minimum = 1, .maximum = STRIDE_MAX,
         .doc = "pixels from one window to the next, one number or two"},
     {"padding", OPTION_INTS, offsetof(Options, padding), "0", .minimum = 0, .maximum = SIDE_MAX,
@@ -66,9 +68,6 @@ static Status read_sizes(const Layer *self, Conv2dSizes *sizes, Shape in) {
     TRY(layer_read_pair(self, "stride", &chosen->stride, NULL, sizes->stride));
     TRY(layer_read_pair(self, "padding", &chosen->padding, NULL, sizes->padding));
     TRY(layer_read_pair(self, "dilation", &chosen->dilation, NULL, sizes->dilation));
-    if (conv2d_taps(sizes) > CONV2D_TAPS_MAX)
-        return FAIL(STATUS_CONFIG, "conv2d '%s': a window of %d x %d is more than %d weights",
-            self->label, sizes->kernel[HEIGHT], sizes->kernel[WIDTH], CONV2D_TAPS_MAX);
     sizes->in = in.size[0];
     sizes->out = (int)chosen->out;
     sizes->groups = (int)chosen->groups;
@@ -89,6 +88,9 @@ static Status read_sizes(const Layer *self, Conv2dSizes *sizes, Shape in) {
                 shape_print(in, text), sizes->padding[d]);
         sizes->y_size[d] = (int)room / sizes->stride[d] + 1;
     }
+    if (conv2d_taps(sizes) > CONV2D_TAPS_MAX)
+        return FAIL(STATUS_CONFIG, "conv2d '%s': a window of %d x %d is more than %d weights",
+            self->label, sizes->kernel[HEIGHT], sizes->kernel[WIDTH], CONV2D_TAPS_MAX);
     return STATUS_OK;
 }
 

@@ -264,6 +264,7 @@ START_TEST(what_does_not_fit_is_refused_with_the_reason) {
         {"{conv2d: {out: 2, kernel: [1, 2, 3]}}",
             "kernel wants one number or two, [height, width], got 3"},
         {"{conv2d: {out: 2, kernel: [64, 64], padding: 64}}", "more than 1024 weights"},
+        {"{conv2d: {out: 2, kernel: 40}}", "a window of 40 pixels does not fit"},
         {"{conv2d: {out: 2, kernel: 5, algorithm: winograd}}", "winograd is for kernel 3"}};
     char layers[128];
     snprintf(layers, sizeof layers, "[%s]", bad[_i].layer);
@@ -279,6 +280,6 @@ int main(void) {
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, results_and_gradients_are_those_of_the_definition, 0, CASE_COUNT);
     tcase_add_loop_test(tests, threads_do_not_change_a_bit, 0, 2 * CASE_COUNT);
-    tcase_add_loop_test(tests, what_does_not_fit_is_refused_with_the_reason, 0, 5);
+    tcase_add_loop_test(tests, what_does_not_fit_is_refused_with_the_reason, 0, 6);
     return unit_check_run(suite);
 }
