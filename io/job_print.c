@@ -7,12 +7,15 @@
 
 enum { COMMENT_COLUMNS = 100, COMMENT_BYTES = 1024, INDENT = 2 };
 
-/* Bytes of `text` that fit into `room`, up to a space; a list is kept together. */
+/* Bytes of `text` that fit into `room`, up to a space; a list is kept together unless that leaves a
+ * third of the room empty. */
 static size_t fitting_bytes(const char *text, size_t room) {
     size_t bytes = strlen(text);
     if (bytes <= room) return bytes;
-    for (bytes = room; bytes > 1; bytes--)
+    for (bytes = room; bytes > room - room / 3; bytes--)
         if (text[bytes] == ' ' && text[bytes - 1] != ',') return bytes;
+    for (bytes = room; bytes > 1; bytes--)
+        if (text[bytes] == ' ') return bytes;
     return room;
 }
 

@@ -249,6 +249,7 @@ START_TEST(documentation_fits_the_screen_and_names_every_option) {
     ck_assert_ptr_nonnull(
         strstr(text, "  # learning rate; above 0 and at most 1000000; default 0.01\n  lr: 0.1\n"));
     ck_assert_ptr_nonnull(strstr(text, "one of sgd, adam, adamw; default sgd\n"));
+    ck_assert_ptr_nonnull(strstr(text, "npy: train_images.npy,")); /* a list too long for a line */
     ck_assert_ptr_nonnull(strstr(text, "    #   out: output features;"));
     memory_free(text);
 }
