@@ -20,13 +20,12 @@ static Status print_pair(
     return first != STATUS_OK ? first : second;
 }
 
-/* One option of both; *is_different tells whether it does. */
+/* One option of both. */
 static Status compare_option(TextBuilder *out, const char *prefix, const Option *option,
-    const void *before, const void *now, int *is_different) {
+    const void *before, const void *now) {
     ValuePair pair = {NULL, NULL};
     Status status = print_pair(&pair, option, before, now);
-    *is_different = status == STATUS_OK && strcmp(pair.before, pair.now) != 0;
-    if (*is_different)
+    if (status == STATUS_OK && strcmp(pair.before, pair.now) != 0)
         text_builder_print(out, "%s%s: %s -> %s\n", prefix, option->key, pair.before, pair.now);
     memory_free(pair.before);
     memory_free(pair.now);
@@ -63,8 +62,8 @@ static Status compare_layer(
     if (strcmp(label_before, label_now) != 0)
         text_builder_print(out, "%sname: %s -> %s\n", prefix, label_before, label_now);
     const Option *option = now->type->options;
-    for (int is_different = 0; option != NULL && option->key != NULL; option++)
-        TRY(compare_option(out, prefix, option, before->options, now->options, &is_different));
+    for (; option != NULL && option->key != NULL; option++)
+        TRY(compare_option(out, prefix, option, before->options, now->options));
     for (int list = 0; now->type->lists[list].key != NULL; list++) {
         snprintf(inner, sizeof inner, "%s%s", prefix, now->type->lists[list].key);
         TRY(compare_lists(out, inner, &before->lists[list], &now->lists[list]));
@@ -80,28 +79,31 @@ static Status compare_lists(
     return STATUS_OK;
 }
 
-static Status compare(TextBuilder *out, const Job *before, const Job *now, int *is_same_run) {
+/* What makes it another run goes to `other_run`, the rest to `same_run`. */
+static Status compare(
+    TextBuilder *other_run, TextBuilder *same_run, const Job *before, const Job *now) {
     for (const Option *option = job_options(); option->key != NULL; option++) {
-        int is_different = 0;
-        TRY(compare_option(out, "", option, before, now, &is_different));
-        if (is_different && changes_what_is_trained(option->key)) *is_same_run = 0;
+        TextBuilder *out = changes_what_is_trained(option->key) ? other_run : same_run;
+        TRY(compare_option(out, "", option, before, now));
     }
-    size_t bytes = out->bytes;
-    TRY(compare_lists(out, "model.layers", &before->network.list, &now->network.list));
-    if (out->bytes != bytes) *is_same_run = 0;
-    return STATUS_OK;
+    return compare_lists(other_run, "model.layers", &before->network.list, &now->network.list);
+}
+
+static Status finish_lines(TextBuilder *builder, char **text) {
+    if (builder->bytes > 0) builder->text[--builder->bytes] = '\0'; /* the last newline */
+    return text_builder_finish(builder, text);
 }
 
 Status job_file_compare(const Job *before, const Job *now, char **text, int *is_same_run) {
-    TextBuilder builder = {0};
-    *text = NULL;
-    *is_same_run = 1;
-    Status status = compare(&builder, before, now, is_same_run);
-    if (builder.bytes > 0 && builder.status == STATUS_OK)
-        builder.text[--builder.bytes] = '\0'; /* the last newline */
-    Status finished = text_builder_finish(&builder, text);
-    if (status == STATUS_OK) return finished;
-    memory_free(*text);
-    *text = NULL;
+    TextBuilder other_run = {0}, same_run = {0};
+    char *other_text = NULL, *same_text = NULL;
+    Status status = compare(&other_run, &same_run, before, now);
+    Status other = finish_lines(&other_run, &other_text),
+           same = finish_lines(&same_run, &same_text);
+    if (status == STATUS_OK) status = other != STATUS_OK ? other : same;
+    *is_same_run = status == STATUS_OK && other_text[0] == '\0';
+    *text = status != STATUS_OK ? NULL : *is_same_run ? same_text : other_text;
+    if (*text != other_text) memory_free(other_text);
+    if (*text != same_text) memory_free(same_text);
     return status;
 }

@@ -34,9 +34,10 @@ MUST_CHECK Status job_file_print(const Job *job, int with_docs, char **text);
 MUST_CHECK Status job_file_print_layer_types(char **text);
 
 /* Local. What differs between two printed jobs (job_file_print without docs), one line per option:
- * "optimizer.lr: 0.1 -> 0.01"; "" if nothing. is_same_run is cleared when a difference changes what
- * is trained: seed, data (but data.path), model, loss, optimizer.name, train.batch_size,
- * train.microbatch, train.shuffle. The caller frees `*text` with memory_free. */
+ * "optimizer.lr: 0.1 -> 0.01"; "" if nothing. is_same_run: whether no difference changes what is
+ * trained: seed, data (but data.path), model, loss, optimizer.name, train.batch_size,
+ * train.microbatch, train.shuffle; else the text holds such differences alone. The caller frees
+ * `*text` with memory_free. */
 MUST_CHECK Status job_file_compare(
     const Job *before, const Job *now, char **text, int *is_same_run);
 

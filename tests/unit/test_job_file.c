@@ -812,16 +812,28 @@ START_TEST(differences_of_inner_layers_are_listed) {
 }
 END_TEST
 
-START_TEST(all_differences_are_listed) {
-    char *sets[] = {"optimizer.lr=0.5", "train.epochs=3", NULL}, *text = NULL;
+static const struct {
+    char *sets[4];
+    const char *differences;
+    int is_same_run;
+} several[] = {
+    {{"optimizer.lr=0.5", "train.epochs=3"}, "optimizer.lr: 0.01 -> 0.5\ntrain.epochs: 10 -> 3", 1},
+    {{"seed=2", "train.epochs=3", "train.shuffle=false"},
+        "seed: 1 -> 2\ntrain.shuffle: true -> false", 0},
+    {{"train.epochs=3", "model.layers.1=relu"}, "model.layers.1: linear -> relu", 0},
+};
+
+START_TEST(all_differences_are_listed_or_those_that_make_another_run) {
+    char *sets[4], *text = NULL;
+    memcpy(sets, several[_i].sets, sizeof sets);
     int is_same_run = -1;
     parse_well(LAYERS, NULL);
     Job before = job;
     job = (Job){0};
     parse_well(LAYERS, sets);
     ck_assert_int_eq(job_file_compare(&before, &job, &text, &is_same_run), STATUS_OK);
-    ck_assert_str_eq(text, "optimizer.lr: 0.01 -> 0.5\ntrain.epochs: 10 -> 3");
-    ck_assert_int_eq(is_same_run, 1);
+    ck_assert_str_eq(text, several[_i].differences);
+    ck_assert_int_eq(is_same_run, several[_i].is_same_run);
     memory_free(text);
     job_free(&before);
 }
@@ -844,7 +856,8 @@ static void add_good_tests(TCase *tests) {
     tcase_add_test(tests, a_set_mends_what_is_wrong_in_the_file);
     tcase_add_loop_test(tests, a_difference_is_named_and_judged, 0, COUNT(changes));
     tcase_add_test(tests, differences_of_inner_layers_are_listed);
-    tcase_add_test(tests, all_differences_are_listed);
+    tcase_add_loop_test(
+        tests, all_differences_are_listed_or_those_that_make_another_run, 0, COUNT(several));
 }
 
 static void add_bad_tests(TCase *tests) {
