@@ -25,8 +25,8 @@ const Command command_train = {
         "and checkpoints.\n"
         "SIGUSR1, SIGTERM and SIGINT stop training with a checkpoint.\n"
         "--profile shows, for each layer, forward and backward, milliseconds per step and share,\n"
-        "and those of loading, loss, batch-norm communication, and gradient exchange with the\n"
-        "optimizer. A relu that its neighbour does shows no time.\n",
+        "and those of loading, loss, batch-norm communication, and the exchange of losses and\n"
+        "gradients with the optimizer. A relu that its neighbour does shows no time.\n",
     .examples = "  lockstep train jobs/mnist-mlp-bn.yaml --threads 2\n"
                 "  mpirun -n 4 lockstep train job.yaml --out runs/a --set optimizer.lr=0.05\n"
                 "  srun --mpi=pmix lockstep train job.yaml --out runs/a --resume\n",

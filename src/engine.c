@@ -131,6 +131,7 @@ static void request_next(const Engine *engine, const EngineStep *step) {
 Status engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     Network *network = engine->network;
     plan_batch(engine, step->sample_count);
+    profile_switch(pass.profile, PROFILE_UPDATE); /* from here on mostly waiting for other ranks */
     Pass pass = make_pass(engine, step);
     int before = profile_switch(pass.profile, PROFILE_LOADING);
     Status loaded = loader_fill(step->loader, &engine->batch, step->first, engine->kernels,

@@ -13,7 +13,7 @@ const char *const profile_part_names[PROFILE_LAYERS] = {[PROFILE_OTHER] = "other
     [PROFILE_LOADING] = "loading",
     [PROFILE_LOSS] = "loss",
     [PROFILE_COMBINE] = "batch-norm communication",
-    [PROFILE_UPDATE] = "gradient exchange and optimizer"};
+    [PROFILE_UPDATE] = "exchange and optimizer"};
 
 Status profile_create(Profile **profile_out, int layer_count) {
     Profile *profile = NULL;

@@ -16,7 +16,7 @@ enum {
     PROFILE_LOADING,
     PROFILE_LOSS,
     PROFILE_COMBINE, /* statistics of layers, combined over microbatches and ranks */
-    PROFILE_UPDATE,  /* gradient exchange and optimizer */
+    PROFILE_UPDATE,  /* exchange of losses and gradients, optimizer */
     PROFILE_LAYERS
 };
 enum { PROFILE_FORWARD, PROFILE_BACKWARD };

@@ -55,7 +55,7 @@ figure step ms
 figure communication ms step
 figure multiply-adds GFLOP/s "FMA peak"
 grep -q "2 ranks, 2 threads each" "$folder/out" || fail "the ranks and threads were not told"
-figure "gradient exchange and optimizer" ms step
+figure "exchange and optimizer" ms step
 awk '{ at = match($0, /[0-9] (GFLOP|samples|ms)/) } NR == 1 { column = at } at != column { exit 1 }' "$folder/out" ||
     { cat "$folder/out"; fail "the figures are not in one column"; }
 expect 0 "$lockstep" bench step "${job[@]}" --repeats 4 --json
