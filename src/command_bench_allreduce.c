@@ -4,9 +4,7 @@
 
 static Status run(Comm *comm, const CommandLine *line) {
     enum { LANES = 16 };
-    const Kernels *kernels = NULL;
-    TRY(comm_agree(comm, engine_find_kernels(&kernels, line->train.engine.isa, LANES)));
-    return bench_allreduce(comm, kernels, &line->bench);
+    return bench_allreduce(comm, kernels_find(line->train.engine.isa, LANES), &line->bench);
 }
 
 const Command command_bench_allreduce = {

@@ -291,9 +291,7 @@ static void bench_machine(const Kernels *kernels, const BenchOptions *options) {
 static Status run(Comm *comm, const CommandLine *line) {
     (void)comm;
     const char *isa = line->train.engine.isa;
-    const Kernels *kernels = NULL;
-    TRY(engine_find_kernels(&kernels, isa, case_lanes[0]));
-    bench_machine(kernels, &line->bench);
+    bench_machine(kernels_find(isa, case_lanes[0]), &line->bench);
     TRY(bench_flat(isa, &line->bench));
     for (int i = 0; i < CASE_COUNT; i++)
         for (size_t l = 0; l < sizeof case_lanes / sizeof *case_lanes; l++)

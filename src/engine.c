@@ -29,24 +29,12 @@ static void plan_batch(Engine *engine, int64_t samples) {
         comm_size(engine->comm));
 }
 
-Status engine_find_kernels(const Kernels **kernels, const char *isa, int lanes) {
-    *kernels = kernels_find(isa, lanes);
-    if (*kernels != NULL) return STATUS_OK;
-    char names[128] = "auto";
-    for (const char *const *name = kernels_isa_names(); *name != NULL; name++) {
-        strncat(names, ", ", sizeof names - strlen(names) - 1);
-        strncat(names, *name, sizeof names - strlen(names) - 1);
-    }
-    return FAIL(STATUS_USAGE,
-        "--isa %s: not known, or not what this CPU can run; known are %s; the best here is %s", isa,
-        names, kernels_best_isa());
-}
-
 static Status create_local(Engine *engine, const EngineOptions *options) {
     const Batch *batch = &engine->batch;
     int count = batch->local_count;
     if (options->trains) TRY(job_locate(engine->job, check_microbatches(engine)));
-    TRY(engine_find_kernels(&engine->kernels, options->isa, batch->lanes));
+    engine->kernels = kernels_find(options->isa, batch->lanes);
+    REQUIRE(engine->kernels != NULL);
     TRY(threads_create(&engine->threads, options->thread_count));
     TRY(network_create(
         &engine->network, &engine->job->network, batch->lanes, count, options->thread_count));
@@ -131,7 +119,6 @@ static void request_next(const Engine *engine, const EngineStep *step) {
 Status engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     Network *network = engine->network;
     plan_batch(engine, step->sample_count);
-    profile_switch(pass.profile, PROFILE_UPDATE); /* from here on mostly waiting for other ranks */
     Pass pass = make_pass(engine, step);
     int before = profile_switch(pass.profile, PROFILE_LOADING);
     Status loaded = loader_fill(step->loader, &engine->batch, step->first, engine->kernels,
@@ -144,6 +131,7 @@ Status engine_run(Engine *engine, EngineStep *step, Totals *totals) {
     profile_switch(pass.profile, PROFILE_LOSS);
     loss_compute(loss_type(engine->job->loss), &pass, network_output(network), engine->labels,
         &gradient, engine->records);
+    profile_switch(pass.profile, PROFILE_UPDATE); /* from here on mostly waiting for other ranks */
     Status status = combine_records(engine, step, loaded, totals);
     profile_switch(pass.profile, before);
     TRY(status);

@@ -8,7 +8,7 @@
 #include "src/loss.h"
 
 typedef struct EngineOptions {
-    const char *isa; /* NULL: the best this CPU has; the caller compares it over the ranks */
+    const char *isa; /* one that kernels_find knows, NULL: the best; equal on all ranks */
     int thread_count;
     int trains;   /* refuse more ranks than microbatches; evaluation lets them idle */
     int profiles; /* rank 0 measures where the time of training steps goes */
@@ -50,10 +50,6 @@ typedef struct Confusion {
  * with STATUS_NO_MEMORY. */
 MUST_CHECK Status confusion_create(Confusion *confusion, int classes);
 void confusion_free(Confusion *confusion);
-
-/* Local. The kernels of an instruction set (NULL: the best of this CPU) for `lanes` lanes. Fails
- * with STATUS_USAGE, naming those there are. */
-MUST_CHECK Status engine_find_kernels(const Kernels **kernels, const char *isa, int lanes);
 
 /* Collective: job equal on all ranks; it must outlive the engine. Refuses a batch of fewer
  * microbatches than ranks. Parameters have their start values afterwards. The caller frees with

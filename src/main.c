@@ -48,6 +48,19 @@ static Status parse_word(
     return FAIL(STATUS_USAGE, "--%s wants one of %s, got \"%s\"", option, known, text);
 }
 
+static Status parse_isa(const char *text, const char **isa) {
+    char known[128] = "auto";
+    *isa = text;
+    if (kernels_find(text, KERNEL_WIDTH_MAX) != NULL) return STATUS_OK;
+    for (const char *const *name = kernels_isa_names(); *name != NULL; name++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, ", %s", *name);
+    }
+    return FAIL(STATUS_USAGE,
+        "--isa %s: not known, or not what this CPU can run; known are %s; the best here is %s",
+        text, known, kernels_best_isa());
+}
+
 /* HxW */
 static Status parse_size(const char *option, const char *text, OptionInts *size) {
     char *end = NULL, *last = NULL;
@@ -114,8 +127,7 @@ static Status parse_option(CommandLine *line, int letter, char *value) {
     case 'a':
         return parse_count("stop-after", value, LONG_MAX, &train->stop_after);
     case 'i':
-        train->engine.isa = value;
-        return STATUS_OK;
+        return parse_isa(value, &train->engine.isa);
     case 'p':
         TRY(parse_word("progress", value, displays, &index));
         train->progress = (ProgressMode)index;

@@ -64,7 +64,9 @@ expect_text 'no command "tarin"; did you mean "train"?'
 quickly 66 ranks 2 train "$folder/absent.yaml"
 quickly 66 ranks 2 eval "$folder/absent.h5"
 quickly 65 ranks 2 eval "$folder/job.yaml"
-quickly 64 "$lockstep" train --isa z80 --out "$folder/z80"
+quickly 64 ranks 2 train "$folder/absent.yaml" --isa z80 --out "$folder/z80"
+expect_text "--isa z80: not known, or not what this CPU can run; known are auto, "
+[ ! -e "$folder/z80" ] || fail "a folder for a run that cannot begin"
 quickly 73 ranks 2 train --out /proc/none
 quickly 78 "$lockstep" config --set optimizer.lr=fast
 quickly 0 "$lockstep" --version
