@@ -306,12 +306,16 @@ static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
 
 /* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
  * apart, are fetched before they are written, and would be waited for. Only where there are so many
- * results that they are not there yet. */
-enum { FETCHED_FLOATS_MIN = 32768 };
+ * results that they are not there yet, and for small vectors so many terms of each that asking for
+ * them costs less than it saves. */
+enum {
+    VECTORS_OF_LINE = KERNEL_WIDTH < 16 ? 16 / KERNEL_WIDTH : 1
+}; /* 16 floats of a cache line */
+enum { FETCHED_FLOATS_MIN = 32768, FETCHED_TERMS_MIN = KERNEL_WIDTH < 16 ? 64 : 1 };
 
 static void fetch_results(const Tile *tile, int rows, int vectors) {
     for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v += VECTORS_OF_LINE)
             __builtin_prefetch(tile->y[v] + tile->y_offset + r * tile->conv->y_channel, 0, 2);
     }
 }
@@ -324,7 +328,8 @@ static void run_band(
     Tile tile = *of_part;
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN;
+    int fetches =
+        conv->out * conv->y_channel >= FETCHED_FLOATS_MIN && weights_of_one >= FETCHED_TERMS_MIN;
     int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
                   end - begin >= GATHER_OUTPUTS_MIN &&
                   (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;
