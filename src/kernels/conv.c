@@ -308,10 +308,8 @@ static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
  * apart, are fetched before they are written, and would be waited for. Only where there are so many
  * results that they are not there yet, and for small vectors so many terms of each that asking for
  * them costs less than it saves. */
-enum {
-    VECTORS_OF_LINE = KERNEL_WIDTH < 16 ? 16 / KERNEL_WIDTH : 1
-}; /* 16 floats of a cache line */
-enum { FETCHED_FLOATS_MIN = 32768, FETCHED_TERMS_MIN = KERNEL_WIDTH < 16 ? 64 : 1 };
+enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
+enum { FETCHED_FLOATS_MIN = 32768, FETCHED_TERMS_MIN = KERNEL_WIDTH < LINE ? 64 : 1 };
 
 static void fetch_results(const Tile *tile, int rows, int vectors) {
     for (int r = 0; r < rows; r++) {

@@ -30,6 +30,8 @@ enum { REGISTERS = 32, TILE_VECTORS = 4, TILE_SUMS = 24 };
 enum { REGISTERS = 16, TILE_VECTORS = 2, TILE_SUMS = 12 };
 #endif
 
+enum { LINE = 16 }; /* floats of a cache line */
+
 #define INLINE static inline __attribute__((always_inline, unused))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")

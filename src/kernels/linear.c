@@ -8,7 +8,7 @@
 /* About as many terms are added before the next tile's turn. Their x stays in L2; that of fewer
  * would stay in L1, but their sums would be loaded and stored more often, which costs more. */
 enum { DEPTH = 512 };
-enum { LINE = 16, LINES_AHEAD = 8 }; /* floats of a cache line; how early to fetch one */
+enum { LINES_AHEAD = 8 }; /* how early to fetch a line */
 
 /* ---- y [r][s] = start + sum over k of weight (r, k) * x [k][s] ---- */
 
