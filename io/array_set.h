@@ -1,5 +1,5 @@
-/* array_set.h - what the formats of numeric arrays (npy, hdf5) share: which dimension is what, and
- * what may be in an array of images or of labels. */
+/* array_set.h - what the formats of numeric arrays (npy, hdf5; of their labels also idx) share:
+ * which dimension is what, and what may be in an array of images or of labels. */
 #ifndef IO_ARRAY_SET_H
 #define IO_ARRAY_SET_H
 

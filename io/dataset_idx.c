@@ -1,25 +1,23 @@
 /* dataset_idx.c - the four IDX files of MNIST and its kin: train-images, train-labels, t10k-images,
  * t10k-labels. One channel; the classes are 0 to the largest training label, for both splits. */
-#include "io/dataset_format.h"
+#include "io/array_set.h"
 #include "io/idx_file.h"
 
-enum { LABEL_CHUNK_BYTES = 4096, CLASS_COUNT_MIN = 2 };
+enum { LABEL_CHUNK_BYTES = 4096 };
 
 static const char *const image_stems[] = {
     [DATASET_TRAIN] = "train-images", [DATASET_TEST] = "t10k-images"};
 static const char *const label_stems[] = {
     [DATASET_TRAIN] = "train-labels", [DATASET_TEST] = "t10k-labels"};
 
-static Status find_range(IdxFile *file, int *smallest, int *largest) {
+static Status find_range(IdxFile *file, ArrayLabelRange *range) {
     uint8_t labels[LABEL_CHUNK_BYTES];
-    *smallest = UINT8_MAX;
-    *largest = 0;
     for (int64_t left = file->size[0]; left > 0;) {
         int64_t n = left < LABEL_CHUNK_BYTES ? left : LABEL_CHUNK_BYTES;
         TRY(idx_read(file, labels, n));
         for (int64_t i = 0; i < n; i++) {
-            if (labels[i] < *smallest) *smallest = labels[i];
-            if (labels[i] > *largest) *largest = labels[i];
+            if (labels[i] < range->smallest) range->smallest = labels[i];
+            if (labels[i] > range->largest) range->largest = labels[i];
         }
         left -= n;
     }
@@ -28,12 +26,11 @@ static Status find_range(IdxFile *file, int *smallest, int *largest) {
 
 static Status count_classes(const char *folder, DatasetSizes *sizes) {
     IdxFile file;
-    int smallest = 0, largest = 0;
+    ArrayLabelRange range = {.smallest = INT64_MAX};
     TRY(idx_open(&file, folder, label_stems[DATASET_TRAIN], 1));
-    Status status = find_range(&file, &smallest, &largest);
+    Status status = find_range(&file, &range);
     idx_close(&file);
-    sizes->first_label = smallest;
-    sizes->class_count = largest + 1 > CLASS_COUNT_MIN ? largest + 1 : CLASS_COUNT_MIN;
+    if (status == STATUS_OK) array_count_classes(&range, sizes);
     return status;
 }
 
