@@ -34,12 +34,12 @@ static int is_leader(const Comm *comm) {
     return comm_node_rank(comm) == 0;
 }
 
-static int64_t sample_bytes(const DatasetSizes *sizes) {
-    return sizes->channels * sizes->height * sizes->width * sizes->element_bytes;
+Shape dataset_sample_shape(const DatasetSizes *sizes) {
+    return (Shape){3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
 }
 
-static Shape sample_shape(const DatasetSizes *sizes) {
-    return (Shape){3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
+size_t dataset_sample_bytes(const DatasetSizes *sizes) {
+    return (size_t)(sizes->channels * sizes->height * sizes->width * sizes->element_bytes);
 }
 
 /* The network takes a sample as it is after the transforms, or flat. */
@@ -74,7 +74,7 @@ static Status check_output(const Job *job, const DatasetSizes *sizes) {
 /* What the job asks for and the set cannot give, before images are held in memory. */
 static Status check_job(const Job *job, DatasetSplit split, const DatasetSizes *sizes) {
     Shape sample;
-    TRY(transform_shape(&job->data.transforms, sample_shape(sizes), &sample));
+    TRY(transform_shape(&job->data.transforms, dataset_sample_shape(sizes), &sample));
     TRY(check_input(job, split, sample));
     if (split == DATASET_TRAIN) TRY(augment_check(&job->data.augment, sample));
     return check_output(job, sizes);
@@ -107,7 +107,7 @@ static Status agree_on_sizes(const Comm *comm, DatasetSizes *sizes) {
 /* Bytes that images need while they are transformed within one place: those of the larger of the
  * two forms. */
 static size_t room_bytes(const Dataset *dataset, const DatasetSizes *sizes) {
-    size_t before = (size_t)sample_bytes(sizes);
+    size_t before = dataset_sample_bytes(sizes);
     size_t after = shape_element_count(dataset->shape) * (size_t)dataset->element_bytes;
     return (size_t)sizes->count * (before > after ? before : after);
 }
@@ -120,8 +120,8 @@ static Status create_window(
     size_t label_bytes = (size_t)sizes->count * sizeof *dataset->labels;
     size_t first = (label_bytes + 63) / 64 * 64;
     dataset->element_bytes = (int)sizes->element_bytes;
-    TRY(comm_agree(
-        comm, transform_shape(&job->data.transforms, sample_shape(sizes), &dataset->shape)));
+    TRY(comm_agree(comm,
+        transform_shape(&job->data.transforms, dataset_sample_shape(sizes), &dataset->shape)));
     size_t image_bytes = is_in_memory ? room_bytes(dataset, sizes) : 0;
     TRY(comm_window_create(comm, first + image_bytes, &dataset->window, (void **)&data));
     dataset->count = sizes->count;
@@ -190,8 +190,8 @@ static Status open_source(
     if (dataset->images != NULL) return STATUS_OK;
     TRY(dataset_format(job->data.format)->open_source(job, split, sizes, &dataset->source));
     if (!transform_is_asked(&job->data.transforms)) return STATUS_OK;
-    return transform_source_wrap(
-        &dataset->source, &job->data.transforms, sample_shape(sizes), (size_t)sizes->element_bytes);
+    return transform_source_wrap(&dataset->source, &job->data.transforms,
+        dataset_sample_shape(sizes), (size_t)sizes->element_bytes);
 }
 
 /* From `raw`, the end of the images' room, to its start, one after another: sample i ends where no
@@ -199,10 +199,10 @@ static Status open_source(
 static Status transform_set(
     Dataset *dataset, const Job *job, const DatasetSizes *sizes, const char *raw) {
     Transform *transform = NULL;
-    size_t before = (size_t)sample_bytes(sizes), after = transformed_bytes(dataset);
+    size_t before = dataset_sample_bytes(sizes), after = transformed_bytes(dataset);
     char *images = (char *)dataset->images;
-    Status status = transform_create(
-        &transform, &job->data.transforms, sample_shape(sizes), (size_t)sizes->element_bytes);
+    Status status = transform_create(&transform, &job->data.transforms, dataset_sample_shape(sizes),
+        (size_t)sizes->element_bytes);
     for (size_t i = 0; i < (size_t)sizes->count && status == STATUS_OK; i++)
         transform_sample(transform, raw + i * before, images + i * after);
     transform_free(transform);
@@ -218,7 +218,7 @@ static Status fill_set(Dataset *dataset, const Comm *comm, const Job *job, Datas
         TRY(format->fill(job, split, sizes, NULL, labels));
         return compute_digest(dataset, sizes);
     }
-    size_t raw_bytes = (size_t)sizes->count * (size_t)sample_bytes(sizes);
+    size_t raw_bytes = (size_t)sizes->count * dataset_sample_bytes(sizes);
     char *raw = (char *)dataset->images + (room_bytes(dataset, sizes) - raw_bytes);
     TRY(format->fill(job, split, sizes, raw, labels));
     if (transform_is_asked(&job->data.transforms)) TRY(transform_set(dataset, job, sizes, raw));

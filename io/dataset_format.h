@@ -22,6 +22,10 @@ typedef struct DatasetSizes {
     int64_t read_bytes;    /* of such a set for one sample; 0: memory will hold all of it */
 } DatasetSizes;
 
+/* Local. Of a sample as it is stored: [channels, height, width], and its bytes. */
+Shape dataset_sample_shape(const DatasetSizes *sizes);
+size_t dataset_sample_bytes(const DatasetSizes *sizes);
+
 /* All functions are Local and see nothing but the job's data section and seed. Rank 0 alone calls
  * `has_split` and `read_classes`, one rank of each node `measure` and `fill`. */
 typedef struct DatasetFormat {

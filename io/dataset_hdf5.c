@@ -240,8 +240,7 @@ static Status open_reader(
     if (!array_is_same_set(&reader->sizes, sizes) || reader->file.bytes != sizes->file_bytes)
         return FAIL(STATUS_DATA, "%s: another file, shape or type than rank 0 has seen",
             reader->images.where);
-    reader->sample_bytes =
-        (size_t)(sizes->channels * sizes->height * sizes->width * sizes->element_bytes);
+    reader->sample_bytes = dataset_sample_bytes(sizes);
     return memory_allocate((void **)&reader->sample, reader->sample_bytes, 1, "a sample");
 }
 

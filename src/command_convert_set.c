@@ -16,16 +16,12 @@ typedef struct Split {
     Transform *transform;
 } Split;
 
-static size_t sample_bytes(const DatasetSizes *sizes) {
-    return (size_t)(sizes->channels * sizes->height * sizes->width * sizes->element_bytes);
-}
-
 /* Samples [begin, begin + count), one after the other. */
 static Status fetch(const Split *split, int64_t begin, int count, const char **first) {
     int64_t index[BLOCK];
     *first = split->block;
     if (split->images != NULL) {
-        *first = (const char *)split->images + (size_t)begin * sample_bytes(&split->sizes);
+        *first = (const char *)split->images + (size_t)begin * dataset_sample_bytes(&split->sizes);
         return STATUS_OK;
     }
     for (int i = 0; i < count; i++) index[i] = begin + i;
@@ -39,8 +35,8 @@ static Status add_samples(Conversion *conversion, const Split *split) {
         int count = all - begin < BLOCK ? (int)(all - begin) : BLOCK;
         TRY(fetch(split, begin, count, &first));
         for (int i = 0; i < count; i++) {
-            transform_sample(split->transform, first + (size_t)i * sample_bytes(&split->sizes),
-                conversion->result);
+            transform_sample(split->transform,
+                first + (size_t)i * dataset_sample_bytes(&split->sizes), conversion->result);
             TRY(dataset_file_add(conversion->file, conversion->result, split->labels[begin + i]));
         }
     }
@@ -52,7 +48,7 @@ static Status read_split(Split *split, const Job *job, DatasetSplit name, void *
     const DatasetFormat *format = dataset_format(job->data.format);
     const DatasetSizes *sizes = &split->sizes;
     int stays_in_file = sizes->file_bytes > 0;
-    size_t bytes = sample_bytes(sizes), rows = stays_in_file ? BLOCK : (size_t)sizes->count;
+    size_t bytes = dataset_sample_bytes(sizes), rows = stays_in_file ? BLOCK : (size_t)sizes->count;
     TRY(memory_allocate(images, rows, bytes, "images of the set"));
     TRY(MEMORY_ALLOCATE(&split->labels, (size_t)sizes->count, "labels of the set"));
     split->images = stays_in_file ? NULL : *images;
@@ -64,7 +60,7 @@ static Status read_split(Split *split, const Job *job, DatasetSplit name, void *
 static Status write_split(Conversion *conversion, Split *split, DatasetSplit name) {
     const DatasetSizes *sizes = &split->sizes;
     size_t element_bytes = (size_t)sizes->element_bytes;
-    Shape sample = {3, {(int)sizes->channels, (int)sizes->height, (int)sizes->width}};
+    Shape sample = dataset_sample_shape(sizes);
     DatasetFileSplit written = {.name = convert_split_names[name],
         .count = sizes->count,
         .class_count = sizes->class_count,
