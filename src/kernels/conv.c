@@ -305,9 +305,9 @@ static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
 }
 
 /* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
- * apart, are fetched before they are written, and would be waited for. Only where there are so many
- * results that they are not there yet, and for small vectors so many terms of each that asking for
- * them costs less than it saves. */
+ * apart, are fetched before they are written, and on some CPUs would be waited for. Only where
+ * there are so many results that they are not there yet, and for small vectors so many terms of
+ * each that asking for them costs less than it saves. */
 enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
 enum { FETCHED_FLOATS_MIN = 32768, FETCHED_TERMS_MIN = KERNEL_WIDTH < LINE ? 64 : 1 };
 
@@ -326,8 +326,8 @@ static void run_band(
     Tile tile = *of_part;
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int fetches =
-        conv->out * conv->y_channel >= FETCHED_FLOATS_MIN && weights_of_one >= FETCHED_TERMS_MIN;
+    int fetches = conv->fetches && conv->out * conv->y_channel >= FETCHED_FLOATS_MIN &&
+                  weights_of_one >= FETCHED_TERMS_MIN;
     int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
                   end - begin >= GATHER_OUTPUTS_MIN &&
                   (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;

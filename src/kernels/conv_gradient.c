@@ -3,13 +3,13 @@
  * A tile holds the sums of some output channels by some weights (pairs of input channel and tap), a
  * vector each, while it runs over the results; at the end the vectors' lanes are added. The sums of
  * large images are taken in bands of rows, so that dy stays in the L1 cache while all the weights
- * pass by. */
-#include "src/kernels/kernel.h"
+ * pass by, and then its sum, the gradient of the bias, is taken. */
+#include "src/kernels/row_sum.h"
 
 /* Tiles of 6 output channels where there are registers for them, or up to 4, by up to 6 weights. */
 enum { ROWS_MAX = KERNEL_GRADIENT_ROWS, WEIGHTS_MAX = 6 };
 #define WEIGHTS_OF(rows) (TILE_SUMS / (rows) < WEIGHTS_MAX ? TILE_SUMS / (rows) : WEIGHTS_MAX)
-enum { BAND_BYTES = 32768 }; /* of 4 channels of dy in a band */
+enum { BAND_BYTES = 32768 }; /* of a tile's channels of dy in a band, at most */
 
 typedef struct Tile {
     const KernelConv *conv;
@@ -171,28 +171,55 @@ static void run_band(Tile *tile, const float *x, float *scratch, int rows) {
     tile->dweight = dweight;
 }
 
+/* The gradients of some output channels' bias, as far as row `end`. */
+INLINE void sum_band(const Tile *tile, RowSum *sums, int rows, int end) {
+    const KernelConv *conv = tile->conv;
+    for (int r = 0; r < rows; r++)
+        row_sum_pass(sums + r, tile->dy + r * conv->y_channel, end * (int)conv->y_row);
+}
+
+/* The sums' lanes added up, of four channels at a time. */
+INLINE void finish_sums(const Tile *tile, const RowSum *sums, int rows, float *dbias) {
+    const KernelConv *conv = tile->conv;
+    int floats = (int)conv->y_channel;
+    for (int done = 0; done < rows; done += 4) {
+        Vector of_row[4];
+        float of_four[KERNEL_ITEMS];
+        for (int r = 0; r < 4; r++) {
+            int row = done + r < rows ? done + r : done;
+            of_row[r] = row_sum_finish(sums + row, tile->dy + row * conv->y_channel, floats);
+        }
+        sum_lanes_of_rows(of_row, of_four);
+        for (int r = 0; r < 4 && done + r < rows; r++) dbias[done + r] = of_four[r];
+    }
+}
+
 void KERNEL(conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
-    float *dweight, float *scratch, int lanes, int out_begin, int out_end) {
-    size_t row_bytes = (size_t)conv->columns * lanes * 4 * sizeof(float);
-    int band = row_bytes < BAND_BYTES ? (int)(BAND_BYTES / row_bytes) : 1;
+    float *dweight, float *dbias, float *scratch, int lanes, int out_begin, int out_end) {
     int out = out_end - out_begin;
     /* 6 channels at a time, or 3, only where 4 would not do: for 6, 18, ... */
     int rows_max = out % 4 == 0 || out % 6 != 0 ? 4
                    : REGISTERS == 32            ? 6
                                                 : 3,
         tile_count = (out + rows_max - 1) / rows_max;
+    size_t row_bytes = rows_max * conv->y_row * sizeof(float);
+    int rows_of_band = row_bytes < BAND_BYTES ? (int)(BAND_BYTES / row_bytes) : 1;
+    int bands = (conv->rows + rows_of_band - 1) / rows_of_band;
     Tile tile = {.conv = conv, .lanes = lanes, .dweight_row = (size_t)conv->in * conv->tap_count};
     for (int i = 0, o = 0; i < tile_count; i++) {
         int end = (int)((int64_t)out * (i + 1) / tile_count);
         tile.dy = dy + (out_begin + o) * conv->y_channel;
         tile.dweight = dweight + o * tile.dweight_row;
-        for (int row = 0; row < conv->rows; row += band) {
-            tile.row_begin = row;
-            tile.row_end = row + band < conv->rows ? row + band : conv->rows;
-            tile.resumes = row > 0;
-            tile.is_last = tile.row_end == conv->rows;
+        RowSum sums[ROWS_MAX] = {{.passed = 0}};
+        for (int band = 0; band < bands; band++) {
+            tile.row_begin = (int)((int64_t)conv->rows * band / bands);
+            tile.row_end = (int)((int64_t)conv->rows * (band + 1) / bands);
+            tile.resumes = band > 0;
+            tile.is_last = band + 1 == bands;
             run_band(&tile, x, scratch, end - o);
+            if (dbias) sum_band(&tile, sums, end - o, tile.row_end);
         }
+        if (dbias) finish_sums(&tile, sums, end - o, dbias + o);
         o = end;
     }
 }

@@ -54,6 +54,17 @@ const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats) {
     return kernels;
 }
 
+/* Intel's do it by themselves. Forward with 3 to 16 channels, 32 x 32 pixels: Zen 4 was 2 to 5 %
+ * faster with it, Emerald Rapids 7 % slower. */
+int kernels_fetches(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return !__builtin_cpu_is("intel");
+#else
+    return 1;
+#endif
+}
+
 size_t kernels_conv_scratch(const KernelConv *conv) {
     return (size_t)conv->in * (size_t)conv->tap_count * KERNEL_GRADIENT_ROWS * KERNEL_WIDTH_MAX;
 }

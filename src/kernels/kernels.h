@@ -75,6 +75,7 @@ typedef struct KernelConv {
     const KernelTap *taps;      /* its rows one after the other */
     size_t weight_out, weight_in;
     size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
+    int fetches;                       /* ask for y's cache lines ahead: kernels_fetches */
 } KernelConv;
 
 /* Results of one direction, rows or columns, that meet x with the same taps. */
@@ -239,11 +240,12 @@ typedef struct Kernels {
     void (*conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
         float *y, int lanes, int row_begin, int row_end);
 
-    /* dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x [i] at tap t, for o
-     * in [out_begin, out_end); dy lies as y. No tap may leave x. The taps' order is that of `taps`.
-     * scratch [kernels_conv_scratch] floats. */
+    /* dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x [i] at tap t, and
+     * dbias [o - out_begin] that of dy [o] in the order of `row_sums`, for o in [out_begin,
+     * out_end); dbias may be NULL. dy lies as y, without gaps. No tap may leave x. The taps' order
+     * is that of `taps`. scratch [kernels_conv_scratch] floats. */
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
-        float *dweight, float *scratch, int lanes, int out_begin, int out_end);
+        float *dweight, float *dbias, float *scratch, int lanes, int out_begin, int out_end);
 
     /* ---- depthwise.c: one channel of results. `width` must divide the lanes, or the grid be dense
      * and each span of columns hold at least `width` floats ---- */
@@ -397,6 +399,10 @@ const Kernels *kernels_find(const char *isa, int lanes);
 /* Local. The kernels for rows of `floats` floats, at least 1: like `kernels`, but with the widest
  * vectors not longer than a row. */
 const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats);
+
+/* Local. Whether this CPU is faster where a convolution asks for the cache lines of its results
+ * before it writes them. */
+int kernels_fetches(void);
 
 /* Local. Floats of scratch memory that conv_weight_gradient needs. */
 size_t kernels_conv_scratch(const KernelConv *conv);

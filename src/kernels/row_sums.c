@@ -3,33 +3,15 @@
  * A vector holds the sums of WIDTH rows. These lie side by side in as many vectors where they have
  * 1, 2, 4 or 8 floats, fewer than a vector; or each row is first added up to one. */
 #include "src/kernels/linear.h"
-#include "src/kernels/narrow.h"
-
-enum { CHAINS = 4 }; /* sums of a row, each over every fourth vector: no addition waits */
+#include "src/kernels/row_sum.h"
 
 INLINE Vector sum_row(const float *x, int floats) {
-    int i = 0;
-    Vector sum[CHAINS] = {{0}};
-    for (; i + CHAINS * WIDTH <= floats; i += CHAINS * WIDTH) {
-        UNROLL
-        for (int chain = 0; chain < CHAINS; chain++) sum[chain] += load(x + i + chain * WIDTH);
-    }
-    Vector all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    for (; i + WIDTH <= floats; i += WIDTH) all += load(x + i);
-    return i < floats ? all + load_part(x + i, floats - i) : all;
+    RowSum sum = {.passed = 0};
+    row_sum_pass(&sum, x, floats);
+    return row_sum_finish(&sum, x, floats);
 }
 
-/* The sums of WIDTH rows that lie in `count` vectors: of pairs of floats, then pairs of these. */
-INLINE Vector sum_pairs(Vector *v, int count) {
-    UNROLL
-    for (int pairs = count / 2; pairs > 0; pairs /= 2) {
-        UNROLL
-        for (int k = 0; k < pairs; k++)
-            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
-    }
-    return v[0];
-}
-
+/* The sums of `rows` rows. */
 INLINE Vector sum_long(const float *x, int floats, int rows) {
     Vector v[WIDTH];
     if (rows == WIDTH) {

@@ -53,6 +53,7 @@ typedef struct State {
     int halo;         /* scratch: x or dy with zeros around, for each thread */
     int sums;  /* scratch for each thread: of conv_weight_gradient or winograd, or for results */
     int stack; /* scratch: [levels][weights] of the fold over microbatches */
+    int dbias; /* scratch of each microbatch: [out], its bias's gradient */
     size_t halo_floats, sums_floats; /* of one thread */
 } State;
 
@@ -152,6 +153,7 @@ static void add_scratch(Layer *self, State *state) {
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
+    if (state->bias >= 0) state->dbias = layer_add_scratch_contiguous(self, (size_t)sizes->out);
     state->halo = layer_add_scratch(self, state->halo_floats * threads);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
 }
@@ -311,15 +313,18 @@ typedef struct Channels {
     int begin, end, thread;
 } Channels;
 
-/* The weights' gradient of microbatch m: of channels of one group. */
+/* The gradients of the weights and the bias of microbatch m: of channels of one group. */
 static void put_group_gradient(const void *context, int m, float *dweight) {
     const Channels *channels = context;
     const Call *call = channels->call;
+    const State *state = call->state;
     const KernelConv *conv = &call->plan->conv;
     int group = channels->begin / conv->out, first = group * conv->out;
     const float *dy = layer_input(call->dy, m).data + (size_t)first * conv->y_channel;
     const float *x = image_of(call, m, group, channels->thread);
-    call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight,
+    float *dbias = NULL;
+    if (state->bias >= 0) dbias = layer_scratch(call->self, state->dbias, m) + channels->begin;
+    call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight, dbias,
         thread_sums(call, channels->thread), call->plan->lanes, channels->begin - first,
         channels->end - first);
 }
@@ -345,7 +350,7 @@ static void weight_channels(const Call *call, int begin, int end, int thread) {
     layer_fold(call->pass, call->node, &fold);
 }
 
-static void bias_gradient(const Call *call, int begin, int end) {
+static void depthwise_bias_gradient(const Call *call, int begin, int end) {
     const Conv2dSizes *sizes = &call->state->sizes;
     const Batch *batch = call->pass->batch;
     int floats = sizes->y_size[HEIGHT] * sizes->y_size[WIDTH] * batch->lanes;
@@ -364,7 +369,8 @@ static void parameter_gradients_of_channels(void *context, int item, int thread)
         if (stop > end) stop = end;
         weight_channels(call, channel, stop, thread);
     }
-    if (call->state->bias >= 0) bias_gradient(call, begin, end);
+    if (call->depthwise != NULL && call->state->bias >= 0)
+        depthwise_bias_gradient(call, begin, end);
 }
 
 /* For each node of the batch; the threads share the output channels. */
@@ -401,6 +407,9 @@ static void backward_in_groups(Call *call) {
     call->out_together = sizes->out / sizes->groups;
     parameter_gradients(call);
     call->plan = NULL;
+    if (call->state->bias >= 0 && pass->batch->local_count > 0)
+        layer_fold_gradient(call->self, pass, call->state->bias,
+            layer_scratch(call->self, call->state->dbias, 0), (size_t)sizes->out);
     if (call->to->data != NULL) input_gradient(call);
 }
 
