@@ -199,9 +199,10 @@ typedef struct Region {
 /* What KERNEL(conv) is called with. */
 typedef struct Call {
     const KernelConv *conv;
-    const float *packed, *bias, *x;
-    float *y;
-    int lanes;
+    const float *packed, *bias;
+    KernelInput x;
+    KernelOutput y;
+    int lanes, count;
 } Call;
 
 /* Where, from result `at` up to `end`, a range begins or ends. */
@@ -236,17 +237,18 @@ static int list_met(const KernelConv *conv, const int *rows, int row_count, cons
     return count;
 }
 
-/* A walk over a region's vectors, in pieces that lie side by side in x and y: row by row, or else
- * pixel by pixel. Where vectors do not fill a piece, the first is for less; what it writes beyond
- * is overwritten by the next. */
+/* A walk over a region's vectors, in pieces that lie side by side in x and y: row by row, through
+ * all the microbatches, or else pixel by pixel. Where vectors do not fill a piece, the first is for
+ * less; what it writes beyond is overwritten by the next. */
 typedef struct Walk {
     int64_t vectors;
     const float *x; /* at the next vector's piece */
     float *y;
-    int floats, first; /* of a piece, and of its first vector */
-    int at;            /* floats of this piece that are passed */
-    int pieces, piece; /* of a row, or of all rows; those of them that are passed */
-    size_t x_piece, y_piece, x_row, y_row; /* floats to the next piece, and from there to a row's */
+    int floats, first;        /* of a piece, and of its first vector */
+    int at;                   /* floats of this piece that are passed */
+    int pieces, piece;        /* of a microbatch, or of a row; those of them that are passed */
+    size_t x_piece, y_piece;  /* floats to the next piece, */
+    ptrdiff_t x_next, y_next; /* and from there to the next microbatch's or row's */
 } Walk;
 
 /* `in_halves`: two rows together; columns narrower than half a vector. */
@@ -257,16 +259,19 @@ static Walk walk_begin(const Call *call, const Region *region, int in_halves) {
     int rows = region->row_end - region->row_begin, steps = in_halves ? (rows + 1) / 2 : rows;
     size_t x_row = (size_t)conv->row_step * conv->width * lanes;
     size_t x_column = (size_t)conv->column_step * lanes;
-    Walk walk = {.x = call->x + region->row_begin * x_row + region->column_begin * x_column,
-        .y = call->y + region->row_begin * conv->y_row + region->column_begin * conv->y_column,
+    Walk walk = {.x = call->x.data + region->row_begin * x_row + region->column_begin * x_column,
+        .y = call->y.data + region->row_begin * conv->y_row + region->column_begin * conv->y_column,
         .floats = is_dense ? columns * lanes : lanes,
         .pieces = is_dense ? steps : columns,
         .x_piece = is_dense ? x_row << in_halves : x_column,
         .y_piece = is_dense ? conv->y_row << in_halves : conv->y_column};
     walk.first = walk.floats % WIDTH > 0 ? walk.floats % WIDTH : WIDTH;
-    walk.x_row = x_row - columns * x_column;
-    walk.y_row = conv->y_row - columns * conv->y_column;
-    walk.vectors = (int64_t)(walk.floats + WIDTH - 1) / WIDTH * steps * (is_dense ? 1 : columns);
+    walk.x_next = (ptrdiff_t)(is_dense ? call->x.stride : x_row);
+    walk.y_next = (ptrdiff_t)(is_dense ? call->y.stride : conv->y_row);
+    walk.x_next -= (ptrdiff_t)(walk.pieces * walk.x_piece);
+    walk.y_next -= (ptrdiff_t)(walk.pieces * walk.y_piece);
+    walk.vectors = (int64_t)(walk.floats + WIDTH - 1) / WIDTH * walk.pieces;
+    walk.vectors *= is_dense ? call->count : rows;
     return walk;
 }
 
@@ -281,8 +286,8 @@ INLINE void walk_on(Walk *walk, Tile *tile, int v) {
     walk->y += walk->y_piece;
     if (++walk->piece < walk->pieces) return;
     walk->piece = 0;
-    walk->x += walk->x_row;
-    walk->y += walk->y_row;
+    walk->x += walk->x_next;
+    walk->y += walk->y_next;
 }
 
 /* For windows of one pixel, and so nothing but channels to run through: put the vectors of x that a
@@ -387,12 +392,12 @@ static void run_region(const Call *call, Tile *tile, const Region *region) {
     run_part(call, tile, &part, 0);
 }
 
-void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
-    float *y, int lanes, int row_begin, int row_end) {
+void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
+    KernelOutput y, int lanes, int count, int row_begin, int row_end) {
     int rows[KERNEL_TAPS_MAX + 1], columns[KERNEL_TAPS_MAX + 1]; /* of the window */
     Met met[KERNEL_TAPS_MAX];
     Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
-    Call call = {conv, packed, bias, x, y, lanes};
+    Call call = {conv, packed, bias, x, y, lanes, count};
     int window_columns = conv->tap_columns;
     int window_rows = window_columns > 0 ? conv->tap_count / window_columns : 0;
     Region region;

@@ -226,7 +226,7 @@ typedef struct Kernels {
     void (*norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
         int pixels, int lanes, int valid, int begin, int end);
 
-    /* ---- conv.c, conv_gradient.c: one microbatch, as KernelConv says ----
+    /* ---- conv.c, conv_gradient.c: as KernelConv says ----
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
      * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
@@ -236,14 +236,15 @@ typedef struct Kernels {
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);
 
     /* y = bias [out] + the sum, over i ascending and in each tap by tap, for result rows in
-     * [row_begin, row_end). bias may be NULL. */
-    void (*conv)(const KernelConv *conv, const float *packed, const float *bias, const float *x,
-        float *y, int lanes, int row_begin, int row_end);
+     * [row_begin, row_end) of `count` microbatches; more than one only where `width` > lanes. bias
+     * may be NULL. */
+    void (*conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
+        KernelOutput y, int lanes, int count, int row_begin, int row_end);
 
-    /* dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x [i] at tap t, and
-     * dbias [o - out_begin] that of dy [o] in the order of `row_sums`, for o in [out_begin,
-     * out_end); dbias may be NULL. dy lies as y, without gaps. No tap may leave x. The taps' order
-     * is that of `taps`. scratch [kernels_conv_scratch] floats. */
+    /* Of one microbatch: dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x
+     * [i] at tap t, and dbias [o - out_begin] that of dy [o] in the order of `row_sums`, for o in
+     * [out_begin, out_end); dbias may be NULL. dy lies as y, without gaps. No tap may leave x. The
+     * taps' order is that of `taps`. scratch [kernels_conv_scratch] floats. */
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
         float *dweight, float *dbias, float *scratch, int lanes, int out_begin, int out_end);
 

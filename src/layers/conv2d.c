@@ -51,10 +51,12 @@ typedef struct State {
     int weight, bias; /* tensors; bias -1 without one */
     int packed;       /* scratch: all weights in the kernels' order */
     int halo;         /* scratch: x or dy with zeros around, for each thread */
-    int sums;  /* scratch for each thread: of conv_weight_gradient or winograd, or for results */
-    int stack; /* scratch: [levels][weights] of the fold over microbatches */
-    int dbias; /* scratch of each microbatch: [out], its bias's gradient */
-    size_t halo_floats, sums_floats; /* of one thread */
+    int sums;     /* scratch for each thread: of conv_weight_gradient or winograd, or for results */
+    int stack;    /* scratch: [levels][weights] of the fold over microbatches */
+    int dbias;    /* scratch of each microbatch: [out], its bias's gradient */
+    int together; /* microbatches whose results are computed together, at most */
+    size_t halo_floats; /* of one microbatch */
+    size_t sums_floats; /* of one thread */
 } State;
 
 /* ---- set-up ---- */
@@ -133,6 +135,18 @@ static int packed_weights(const Conv2dSizes *sizes) {
     return sizes->uses_winograd ? KERNEL_WINOGRAD_PLACES : conv2d_taps(sizes);
 }
 
+/* Where vectors hold pixels of several columns, few of them fill a narrow region of an image: as
+ * many microbatches at a time as have the samples of a vector, if the second-level cache has room
+ * for their halos. */
+static int count_together(const Layer *self, const State *state) {
+    enum { HALO_FLOATS_MAX = 131072 };
+    if (state->sizes.uses_winograd || self->lanes >= KERNEL_WIDTH_MAX) return 1;
+    size_t count = (size_t)(KERNEL_WIDTH_MAX / self->lanes), most = (size_t)self->microbatches_max;
+    if (count > most) count = most;
+    if (count * state->halo_floats > HALO_FLOATS_MAX) count = HALO_FLOATS_MAX / state->halo_floats;
+    return count < 1 ? 1 : (int)count;
+}
+
 static void add_scratch(Layer *self, State *state) {
     const Conv2dSizes *sizes = &state->sizes;
     size_t weights = (size_t)sizes->out * conv2d_weights_of_output(sizes);
@@ -142,19 +156,21 @@ static void add_scratch(Layer *self, State *state) {
     int is_padded = sizes->padding[HEIGHT] + sizes->padding[WIDTH] > 0;
     if (is_padded || self->lanes < KERNEL_WIDTH_MAX)
         state->halo_floats = conv2d_halo_floats_max(sizes, self->lanes);
+    state->together = count_together(self, state);
     KernelConv conv = {.in = sizes->in / sizes->groups,
         .out = sizes->out / sizes->groups,
         .tap_count = conv2d_taps(sizes)};
     size_t winograd = sizes->uses_winograd ? kernels_winograd_scratch(&conv, self->lanes) : 0;
     size_t spread = 0;
-    if (self->lanes < KERNEL_WIDTH_MAX) spread = conv2d_spread_floats_max(sizes, self->lanes);
+    if (self->lanes < KERNEL_WIDTH_MAX)
+        spread = (size_t)state->together * conv2d_spread_floats_max(sizes, self->lanes);
     state->sums_floats = kernels_conv_scratch(&conv);
     if (winograd > state->sums_floats) state->sums_floats = winograd;
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
     if (state->bias >= 0) state->dbias = layer_add_scratch_contiguous(self, (size_t)sizes->out);
-    state->halo = layer_add_scratch(self, state->halo_floats * threads);
+    state->halo = layer_add_scratch(self, state->halo_floats * threads * (size_t)state->together);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
 }
 
@@ -186,20 +202,28 @@ typedef struct Call {
     const Tensor *dy;               /* for the weights' gradient */
     const float *bias;
     void (*put_gradient)(const void *channels, int m, float *dweight); /* for LayerFold */
-    int out_together; /* output channels that it can take at once: ranges within as many */
-    int chunks, rows_per_item, node;
+    int out_together;     /* output channels that it can take at once: ranges within as many */
+    int together, chunks; /* microbatches and parts of an item */
+    int rows_per_item, node;
 } Call;
 
-/* One group of microbatch m of what the plan reads, with its halo if it needs one. */
-static const float *image_of(const Call *call, int m, int group, int thread) {
+/* One group of `count` microbatches, from m on, of what the plan reads, with halos if it needs
+ * them. */
+static KernelInput images_of(const Call *call, int m, int count, int group, int thread) {
     const State *state = call->state;
     const Conv2dPlan *plan = call->plan;
-    float *halo = layer_scratch(call->self, state->halo, 0) + (size_t)thread * state->halo_floats;
     size_t plane = (size_t)plan->image_height * (size_t)plan->image_width * (size_t)plan->lanes;
     int channels = plan->conv.in;
-    REQUIRE(conv2d_halo_floats(plan, channels) <= state->halo_floats);
-    return conv2d_surround(
-        plan, layer_input(call->from, m).data + (size_t)(group * channels) * plane, channels, halo);
+    KernelInput images = layer_input(call->from, m);
+    images.data += (size_t)(group * channels) * plane;
+    if (plan->halo.height == 0) return images;
+    REQUIRE(conv2d_halo_floats(plan, channels) <= state->halo_floats && count <= state->together);
+    float *copies = layer_scratch(call->self, state->halo, 0) +
+                    (size_t)(thread * state->together) * state->halo_floats;
+    for (int i = 0; i < count; i++)
+        conv2d_surround(plan, images.data + (size_t)i * images.stride, channels,
+            copies + (size_t)i * state->halo_floats);
+    return (KernelInput){copies, state->halo_floats};
 }
 
 /* Floats of the packed weights of one group. */
@@ -214,27 +238,35 @@ static float *thread_sums(const Call *call, int thread) {
            (size_t)thread * call->state->sums_floats;
 }
 
-/* A range of rows of one microbatch, all groups; in pairs, as Winograd's tiles want them. */
+/* A range of rows of some microbatches, all groups; in pairs, as Winograd's tiles want them. */
 static void run_rows(void *context, int item, int thread) {
     const Call *call = context;
     const Conv2dPlan *plan = call->plan;
     const KernelConv *conv = &plan->conv;
-    int m = item / call->chunks, chunk = item % call->chunks, pairs = (conv->rows + 1) / 2;
+    int m = item / call->chunks * call->together, count = call->pass->batch->local_count - m;
+    int chunk = item % call->chunks, pairs = (conv->rows + 1) / 2;
     int begin = 2 * (pairs * chunk / call->chunks), end = 2 * (pairs * (chunk + 1) / call->chunks);
     if (end > conv->rows) end = conv->rows;
+    if (count > call->together) count = call->together;
     const float *all_packed = layer_scratch(call->self, call->state->packed, 0);
-    float *results = layer_output(call->to, m).data + plan->out_offset;
+    float *scratch = thread_sums(call, thread);
+    size_t out = (size_t)conv->out;
     for (int g = 0; g < call->state->sizes.groups; g++) {
         const float *packed = all_packed + (size_t)g * group_floats(call);
         const float *bias = call->bias == NULL ? NULL : call->bias + g * conv->out;
-        const float *x = image_of(call, m, g, thread);
-        float *y = results + (size_t)(g * conv->out) * plan->steps.channel;
-        float *scratch = thread_sums(call, thread), *side_by_side = plan->spreads ? scratch : y;
+        KernelInput x = images_of(call, m, count, g, thread);
+        KernelOutput y = layer_output(call->to, m), side_by_side;
+        y.data += plan->out_offset + (size_t)g * out * plan->steps.channel;
+        side_by_side = plan->spreads ? (KernelOutput){scratch, out * conv->y_channel} : y;
         if (plan->uses_winograd)
-            plan->kernels->winograd(conv, packed, bias, x, y, scratch, plan->lanes, begin, end);
+            plan->kernels->winograd(
+                conv, packed, bias, x.data, y.data, scratch, plan->lanes, begin, end);
         else
-            plan->kernels->conv(conv, packed, bias, x, side_by_side, plan->lanes, begin, end);
-        if (plan->spreads) conv2d_spread(plan, scratch, y, begin, end);
+            plan->kernels->conv(
+                conv, packed, bias, x, side_by_side, plan->lanes, count, begin, end);
+        for (int i = 0; i < count && plan->spreads; i++)
+            conv2d_spread(plan, scratch + (size_t)i * side_by_side.stride,
+                y.data + (size_t)i * y.stride, begin, end);
     }
 }
 
@@ -265,24 +297,28 @@ static void run_channels(void *context, int item, int thread) {
         channels * chunk / call->chunks, channels * (chunk + 1) / call->chunks);
 }
 
-/* As many chunks of every microbatch as give each thread one. */
-static void run_chunks(Call *call, ThreadsWork work) {
-    int count = call->pass->batch->local_count;
+/* As many chunks of `together` microbatches as give each thread one. */
+static void run_chunks(Call *call, int together, ThreadsWork work) {
+    int count = call->pass->batch->local_count, threads = threads_count(call->pass->threads);
     if (count == 0) return;
-    call->chunks = (threads_count(call->pass->threads) + count - 1) / count;
-    threads_run(call->pass->threads, count * call->chunks, work, call);
+    int share = (count + threads - 1) / threads;
+    call->together = together < share ? together : share;
+    int parts = (count + call->together - 1) / call->together;
+    call->chunks = (threads + parts - 1) / parts;
+    threads_run(call->pass->threads, parts * call->chunks, work, call);
 }
 
 static void run_in_groups(Call *call, const Conv2dPlan *plan) {
+    int packs_columns = plan->kernels->width > plan->lanes;
     call->plan = plan;
     if (call->pass->batch->local_count > 0) pack_weights(call);
-    run_chunks(call, run_rows);
+    run_chunks(call, packs_columns ? call->state->together : 1, run_rows);
     call->plan = NULL;
 }
 
 static void run_depthwise(Call *call, const DepthwisePlan *plan) {
     call->depthwise = plan;
-    run_chunks(call, run_channels);
+    run_chunks(call, 1, run_channels);
     call->depthwise = NULL;
 }
 
@@ -321,10 +357,10 @@ static void put_group_gradient(const void *context, int m, float *dweight) {
     const KernelConv *conv = &call->plan->conv;
     int group = channels->begin / conv->out, first = group * conv->out;
     const float *dy = layer_input(call->dy, m).data + (size_t)first * conv->y_channel;
-    const float *x = image_of(call, m, group, channels->thread);
+    KernelInput x = images_of(call, m, 1, group, channels->thread);
     float *dbias = NULL;
     if (state->bias >= 0) dbias = layer_scratch(call->self, state->dbias, m) + channels->begin;
-    call->plan->kernels->conv_weight_gradient(conv, dy, x, dweight, dbias,
+    call->plan->kernels->conv_weight_gradient(conv, dy, x.data, dweight, dbias,
         thread_sums(call, channels->thread), call->plan->lanes, channels->begin - first,
         channels->end - first);
 }
