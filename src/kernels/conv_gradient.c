@@ -62,8 +62,10 @@ INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const
     size_t dy_channel = tile->conv->y_channel;
     int left = floats % WIDTH;
     const float *last = dy + floats - WIDTH;
-    for (; dy <= last; dy += WIDTH, x_at += WIDTH)
+    for (; dy <= last; dy += WIDTH, x_at += WIDTH) {
+        __asm__("" : "+r"(x_at)); /* one index for all, not a pointer each */
         add_products(sum, dy, dy_channel, tile->x, x_at, NULL, rows, weights);
+    }
     if (left == 0) return;
     VectorInt mask = (VectorInt){COUNT_UP} >= (VectorInt){REPEAT(WIDTH - left)};
     add_products(sum, last, dy_channel, tile->x, x_at + left - WIDTH, &mask, rows, weights);
