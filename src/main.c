@@ -3,6 +3,7 @@
 #include "io/suggest.h"
 #include "src/help.h"
 #include "src/memory.h"
+#include "src/subnormals.h"
 #include <ctype.h>
 #include <getopt.h>
 #include <limits.h>
@@ -349,6 +350,7 @@ static Status run_command(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    subnormals_flush();
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 2 || asks_for_help(argc, argv, 1)) {
         if (!is_silent_rank()) help_print(commands);

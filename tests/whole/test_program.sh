@@ -144,4 +144,11 @@ expect 3 ranks 2 train "$source_folder/jobs/quickstart.yaml" "${small[@]}" --out
     --set optimizer.lr=1000000 \
     --set "model.layers=[flatten, linear: {out: 32}, relu, linear: {out: 32}, relu, linear: {out: 10}]"
 expect_text "not finite"
+# Momentum that fades, of units that no longer learn, ends at zero: a processor takes its time for numbers too small for all their digits.
+expect 0 "$lockstep" train --out "$folder/fading" --set "data={format: synthetic, train_count: 128, test_count: 64}" \
+    --set "model={input: [1, 28, 28], layers: [flatten, {linear: {out: 64}}, relu, {linear: {out: 10}}]}" \
+    --set "optimizer={name: sgd, lr: 3, momentum: 0.9}" --set "train={epochs: 300, batch_size: 32, microbatch: 16}"
+h5dump -y -w 0 -d /optimizer/momentum_buffer/1.weight "$folder/fading/latest.h5" >"$folder/a"
+if grep -qE "e-(39|4[0-9])" "$folder/a"; then fail "the checkpoint holds subnormal numbers"; fi
+[ "$(tr ',' '\n' <"$folder/a" | grep -c '^ *0$')" -gt 10000 ] || fail "no momentum of this job fades: it shows nothing"
 passed
