@@ -79,8 +79,9 @@ static size_t activation_floats(Network *network) {
     return plan_memory(network->body, network->lanes, network->microbatches_max, NULL);
 }
 
+/* With room for a vector that a kernel reads beyond the end, here and below. */
 static Status allocate_activations(Network *network) {
-    size_t floats = network->activation_bytes / sizeof(float);
+    size_t floats = network->activation_bytes / sizeof(float) + KERNEL_WIDTH_MAX;
     TRY(MEMORY_ALLOCATE(&network->activation_block, floats, "activations"));
     plan_memory(
         network->body, network->lanes, network->microbatches_max, network->activation_block);
@@ -109,7 +110,8 @@ static size_t scratch_floats(Network *network) {
 
 static Status allocate_scratch(Network *network) {
     size_t total = network->scratch_bytes / sizeof(float);
-    TRY(MEMORY_ALLOCATE(&network->scratch_block, total, "scratch memory of layers"));
+    TRY(MEMORY_ALLOCATE(
+        &network->scratch_block, total + KERNEL_WIDTH_MAX, "scratch memory of layers"));
     float *next = network->scratch_block;
     for (int i = 0; i < network->layer_count; i++)
         for (int s = 0; s < network->layers[i]->scratch_count; s++) {

@@ -331,8 +331,8 @@ static void run_band(
     Tile tile = *of_part;
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int fetches = conv->fetches && conv->out * conv->y_channel >= FETCHED_FLOATS_MIN &&
-                  weights_of_one >= FETCHED_TERMS_MIN;
+    int fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN &&
+                  weights_of_one >= FETCHED_TERMS_MIN && kernels_fetches();
     int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
                   end - begin >= GATHER_OUTPUTS_MIN &&
                   (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;

@@ -9,7 +9,7 @@
 /* Tiles of 6 output channels where there are registers for them, or up to 4, by up to 6 weights. */
 enum { ROWS_MAX = KERNEL_GRADIENT_ROWS, WEIGHTS_MAX = 6 };
 #define WEIGHTS_OF(rows) (TILE_SUMS / (rows) < WEIGHTS_MAX ? TILE_SUMS / (rows) : WEIGHTS_MAX)
-enum { BAND_BYTES = 32768 }; /* of a tile's channels of dy in a band, at most */
+enum { BAND_BYTES = 32768 }; /* of a tile's channels of dy in a band, at most, or one row */
 
 typedef struct Tile {
     const KernelConv *conv;

@@ -75,7 +75,6 @@ typedef struct KernelConv {
     const KernelTap *taps;      /* its rows one after the other */
     size_t weight_out, weight_in;
     size_t y_channel, y_row, y_column; /* floats of y from one result to the next */
-    int fetches;                       /* ask for y's cache lines ahead: kernels_fetches */
 } KernelConv;
 
 /* Results of one direction, rows or columns, that meet x with the same taps. */
@@ -230,7 +229,8 @@ typedef struct Kernels {
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
      * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
-     * x to the left or right. */
+     * x to the left or right. Up to a vector beyond the end of x may be read, but does not count.
+     */
 
     /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);
@@ -241,10 +241,11 @@ typedef struct Kernels {
     void (*conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
         KernelOutput y, int lanes, int count, int row_begin, int row_end);
 
-    /* Of one microbatch: dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] * x
-     * [i] at tap t, and dbias [o - out_begin] that of dy [o] in the order of `row_sums`, for o in
-     * [out_begin, out_end); dbias may be NULL. dy lies as y, without gaps. No tap may leave x. The
-     * taps' order is that of `taps`. scratch [kernels_conv_scratch] floats. */
+    /* Of one microbatch: dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] *
+     * x [i] at tap t, and dbias [o - out_begin] that of dy [o], added up as `row_sums` would with
+     * vectors of `width`, for o in [out_begin, out_end); dbias may be NULL. dy lies as y, without
+     * gaps. No tap may leave x. The taps' order is that of `taps`. scratch [kernels_conv_scratch]
+     * floats. */
     void (*conv_weight_gradient)(const KernelConv *conv, const float *dy, const float *x,
         float *dweight, float *dbias, float *scratch, int lanes, int out_begin, int out_end);
 

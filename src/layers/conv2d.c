@@ -141,8 +141,9 @@ static int packed_weights(const Conv2dSizes *sizes) {
 static int count_together(const Layer *self, const State *state) {
     enum { HALO_FLOATS_MAX = 131072 };
     if (state->sizes.uses_winograd || self->lanes >= KERNEL_WIDTH_MAX) return 1;
-    size_t count = (size_t)(KERNEL_WIDTH_MAX / self->lanes), most = (size_t)self->microbatches_max;
-    if (count > most) count = most;
+    size_t count = (size_t)(KERNEL_WIDTH_MAX / self->lanes);
+    size_t share = (size_t)((self->microbatches_max + self->thread_count - 1) / self->thread_count);
+    if (count > share) count = share;
     if (count * state->halo_floats > HALO_FLOATS_MAX) count = HALO_FLOATS_MAX / state->halo_floats;
     return count < 1 ? 1 : (int)count;
 }
@@ -169,7 +170,7 @@ static void add_scratch(Layer *self, State *state) {
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
-    if (state->bias >= 0) state->dbias = layer_add_scratch_contiguous(self, (size_t)sizes->out);
+    if (state->bias >= 0) state->dbias = layer_add_scratch_per_microbatch(self, (size_t)sizes->out);
     state->halo = layer_add_scratch(self, state->halo_floats * threads * (size_t)state->together);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
 }
@@ -203,7 +204,7 @@ typedef struct Call {
     const float *bias;
     void (*put_gradient)(const void *channels, int m, float *dweight); /* for LayerFold */
     int out_together;     /* output channels that it can take at once: ranges within as many */
-    int together, chunks; /* microbatches and parts of an item */
+    int together, chunks; /* microbatches, and the items that they are cut into */
     int rows_per_item, node;
 } Call;
 
@@ -297,12 +298,14 @@ static void run_channels(void *context, int item, int thread) {
         channels * chunk / call->chunks, channels * (chunk + 1) / call->chunks);
 }
 
-/* As many chunks of `together` microbatches as give each thread one. */
+/* Microbatches `together` or fewer, so that each thread has as many; and where there are too few,
+ * in as many chunks as give each thread one. */
 static void run_chunks(Call *call, int together, ThreadsWork work) {
     int count = call->pass->batch->local_count, threads = threads_count(call->pass->threads);
     if (count == 0) return;
     int share = (count + threads - 1) / threads;
-    call->together = together < share ? together : share;
+    int turns = (share + together - 1) / together;
+    call->together = (share + turns - 1) / turns;
     int parts = (count + call->together - 1) / call->together;
     call->chunks = (threads + parts - 1) / parts;
     threads_run(call->pass->threads, parts * call->chunks, work, call);
@@ -443,9 +446,10 @@ static void backward_in_groups(Call *call) {
     call->out_together = sizes->out / sizes->groups;
     parameter_gradients(call);
     call->plan = NULL;
-    if (call->state->bias >= 0 && pass->batch->local_count > 0)
-        layer_fold_gradient(call->self, pass, call->state->bias,
-            layer_scratch(call->self, call->state->dbias, 0), (size_t)sizes->out);
+    const State *state = call->state;
+    if (state->bias >= 0 && pass->batch->local_count > 0)
+        layer_fold_gradient(call->self, pass, state->bias,
+            layer_scratch(call->self, state->dbias, 0), call->self->scratch[state->dbias].stride);
     if (call->to->data != NULL) input_gradient(call);
 }
 

@@ -201,7 +201,6 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
         tap->offset = ((ptrdiff_t)tap->row * conv->width + tap->column) * lanes;
     }
     conv->taps = plan->taps;
-    conv->fetches = kernels_fetches();
 }
 
 static void plan_forward(Conv2dPlan *plan, const Conv2dSizes *sizes, const Kernels *kernels,
