@@ -1,6 +1,7 @@
 /* engine.c - see engine.h. */
 #include "src/engine.h"
 #include "src/memory.h"
+#include "src/subnormals.h"
 #include <math.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static Status create_local(Engine *engine, const EngineOptions *options) {
     if (options->trains) TRY(job_locate(engine->job, check_microbatches(engine)));
     engine->kernels = kernels_find(options->isa, batch->lanes);
     REQUIRE(engine->kernels != NULL);
+    subnormals_flush();
     TRY(threads_create(&engine->threads, options->thread_count));
     TRY(network_create(
         &engine->network, &engine->job->network, batch->lanes, count, options->thread_count));

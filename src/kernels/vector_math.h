@@ -74,7 +74,7 @@ INLINE Vector scaled_exp(Vector x, const int offset) {
     return polynomial(r, taylor, 8) * power_of_two(shifted);
 }
 
-/* e^x for x <= 40, subnormal results too; 0 below -104. */
+/* e^x for x <= 40, subnormal results too where these are kept; 0 below -104. */
 INLINE Vector vector_exp(Vector x) {
     return scaled_exp(at_least(x, -104.0f), 64) * broadcast(0x1p-64f);
 }

@@ -1,6 +1,7 @@
 /* mpi_check.c - see mpi_check.h. */
 #include "tests/support/mpi_check.h"
 #include "src/memory.h"
+#include "src/subnormals.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ int mpi_check_run(int argc, char **argv, Suite *suite) {
         comm_finish(ranks);
         return EXIT_FAILURE;
     }
+    subnormals_flush();
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, comm_is_root(ranks) ? CK_ENV : CK_SILENT);

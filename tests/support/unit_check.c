@@ -1,6 +1,7 @@
 /* unit_check.c - see unit_check.h. */
 #include "tests/support/unit_check.h"
 #include "src/memory.h"
+#include "src/subnormals.h"
 #include <stdlib.h>
 
 /* Runs after each test in the test's own process. */
@@ -16,6 +17,7 @@ TCase *unit_check_case(Suite *suite, const char *name) {
 }
 
 int unit_check_run(Suite *suite) {
+    subnormals_flush();
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

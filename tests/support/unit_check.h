@@ -14,7 +14,8 @@
 /* Local. A new test case of the suite, each of whose tests fails if it leaves an allocation. */
 TCase *unit_check_case(Suite *suite, const char *name);
 
-/* Local. For main: run the suite and free it; returns the exit code. */
+/* Local. For main: run the suite, with numbers too small for all their digits as zero, as in the
+ * program, and free it; returns the exit code. */
 int unit_check_run(Suite *suite);
 
 #endif

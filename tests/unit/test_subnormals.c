@@ -4,6 +4,8 @@
 #include "src/subnormals.h"
 #include "src/threads.h"
 #include "tests/support/unit_check.h"
+#include <fenv.h>
+#include <pthread.h>
 #include <string.h>
 
 enum { THREADS = 4, FLOATS = 64 };
@@ -20,11 +22,22 @@ static float difference(float a, float b) {
     return x - y;
 }
 
-/* 1e-40: a subnormal result, and a subnormal operand that a normal one only makes visible. */
-static void take_products(void *context, int item, int thread) {
-    (void)thread;
-    float *values = context;
-    values[item] = product(TINY, 1e-10f);
+/* A product for each thread: none goes on before all have theirs. */
+typedef struct Products {
+    pthread_barrier_t all;
+    float value[THREADS];
+} Products;
+
+static void take_product(void *context, int item, int thread) {
+    Products *products = context;
+    (void)item;
+    products->value[thread] = product(TINY, 1e-10f);
+    pthread_barrier_wait(&products->all);
+}
+
+/* The environment that a program starts with, not that of the other unit tests. */
+static void set_up(void) {
+    fesetenv(FE_DFL_ENV);
 }
 
 START_TEST(they_are_kept_unless_told_otherwise) {
@@ -47,12 +60,13 @@ END_TEST
 
 START_TEST(threads_started_later_do_as_the_one_that_starts_them) {
     Threads *threads = NULL;
-    float values[FLOATS];
+    Products products = {.value = {1, 1, 1, 1}};
     subnormals_flush();
     ck_assert_int_eq(threads_create(&threads, THREADS), STATUS_OK);
-    for (int i = 0; i < FLOATS; i++) values[i] = 1;
-    threads_run(threads, FLOATS, take_products, values);
-    for (int i = 0; i < FLOATS; i++) ck_assert(values[i] == 0);
+    pthread_barrier_init(&products.all, NULL, THREADS);
+    threads_run(threads, THREADS, take_product, &products);
+    for (int i = 0; i < THREADS; i++) ck_assert(products.value[i] == 0);
+    pthread_barrier_destroy(&products.all);
     threads_free(threads);
 }
 END_TEST
@@ -76,6 +90,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("subnormals");
     TCase *cases = unit_check_case(suite, "subnormals");
+    tcase_add_checked_fixture(cases, set_up, NULL);
     tcase_add_test(cases, they_are_kept_unless_told_otherwise);
     tcase_add_test(cases, results_and_operands_become_zero);
     tcase_add_test(cases, threads_started_later_do_as_the_one_that_starts_them);
