@@ -17,12 +17,12 @@ build() {
     build_program "$folder" "$preset" all "$@"
 }
 
-# run_tests FOLDER CTEST-ARGUMENTS...
+# run_tests FOLDER CTEST-ARGUMENTS... One test more than processors: many wait for what they start.
 run_tests() {
     local folder=$1 log=$1/tests.log
     shift
     say "Test $folder ${*:+(${*})}"
-    ctest --test-dir "$folder" -j "$processors" --output-on-failure --no-tests=error "$@" |
+    ctest --test-dir "$folder" -j "$((processors + 1))" --output-on-failure --no-tests=error "$@" |
         tee "$log"
     if [ "${CI:-}" = true ] && grep -E '\*\*\*(Skipped|Not Run)' "$log"; then
         say "CI=true, and the tests above were skipped"

@@ -245,7 +245,7 @@ static void assert_same_bits(const Harness *a, const Harness *b, const Reference
 
 /* So often that the caller does not take all items before another thread wakes. */
 START_TEST(threads_do_not_change_a_bit) {
-    enum { SAMPLES = 67, TURNS = 12 };
+    enum { SAMPLES = 67, TURNS = 5 };
     static const int microbatches[] = {8, 4, 2};
     Reference reference;
     Harness one, many;
