@@ -3,22 +3,20 @@
 #ifndef SRC_KERNELS_ROW_SUM_H
 #define SRC_KERNELS_ROW_SUM_H
 
-#include "src/kernels/narrow.h"
-
-enum { ROW_CHAINS = 4 }; /* sums of a row, each over every fourth vector: no addition waits */
+#include "src/kernels/sums.h"
 
 /* The sum of the first `passed` floats of a row; all zero at its begin. */
 typedef struct RowSum {
-    Vector chain[ROW_CHAINS];
+    Vector chain[CHAINS];
     int passed;
 } RowSum;
 
 /* Go on, as far as the chains have all a vector before `end`. */
 INLINE void row_sum_pass(RowSum *sum, const float *row, int end) {
     int i = sum->passed;
-    for (; i + ROW_CHAINS * WIDTH <= end; i += ROW_CHAINS * WIDTH) {
+    for (; i + CHAINS * WIDTH <= end; i += CHAINS * WIDTH) {
         UNROLL
-        for (int c = 0; c < ROW_CHAINS; c++) sum->chain[c] += load(row + i + c * WIDTH);
+        for (int c = 0; c < CHAINS; c++) sum->chain[c] += load(row + i + c * WIDTH);
     }
     sum->passed = i;
 }
@@ -33,24 +31,12 @@ INLINE Vector row_sum_finish(const RowSum *sum, const float *row, int floats) {
     return i < floats ? all + load_part(row + i, floats - i) : all;
 }
 
-/* The sums of the lanes of WIDTH vectors, or of all that is in fewer, a power of two: those of
- * neighbours, then of these, ... */
-INLINE Vector sum_pairs(Vector *v, int count) {
-    UNROLL
-    for (int pairs = count / 2; pairs > 0; pairs /= 2) {
-        UNROLL
-        for (int k = 0; k < pairs; k++)
-            v[k] = unzipped(1, v[2 * k], v[2 * k + 1], 0) + unzipped(1, v[2 * k], v[2 * k + 1], 1);
-    }
-    return v[0];
-}
-
-/* Four rows' sums, each of the lanes of a vector, in the order of sum_pairs. */
+/* Four rows' sums, each of the lanes of a vector, in the order of sum_neighbours. */
 INLINE void sum_lanes_of_rows(Vector of_row[4], float sums[KERNEL_ITEMS]) {
 #if KERNEL_WIDTH < 4
     for (int r = 0; r < 4; r++) sums[r] = sum_lanes(of_row[r]);
 #else
-    Vector all = sum_pairs(of_row, 4);
+    Vector all = sum_neighbours(4, 1, of_row);
     UNROLL
     for (int left = WIDTH / 4; left > 1; left /= 2)
         all = unzipped(1, all, all, 0) + unzipped(1, all, all, 1);

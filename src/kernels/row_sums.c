@@ -21,14 +21,14 @@ INLINE Vector sum_long(const float *x, int floats, int rows) {
         for (int r = 0; r < WIDTH; r++)
             v[r] = r < rows ? sum_row(x + (size_t)r * floats, floats) : broadcast(0.0f);
     }
-    return sum_pairs(v, WIDTH);
+    return sum_neighbours(WIDTH, 1, v);
 }
 
 INLINE Vector sum_short(const int floats, const float *x, int rows) {
     Vector v[WIDTH];
     UNROLL
     for (int k = 0; k < floats; k++) v[k] = load_up_to(x, k * WIDTH, (size_t)rows * floats);
-    return sum_pairs(v, floats);
+    return sum_neighbours(floats, 1, v);
 }
 
 INLINE Vector sum_rows(const float *x, int floats, int rows) {
