@@ -153,6 +153,7 @@ static void add_scratch(Layer *self, State *state) {
     size_t weights = (size_t)sizes->out * conv2d_weights_of_output(sizes);
     size_t threads = (size_t)self->thread_count;
     state->stack = layer_add_scratch(self, weights * (size_t)layer_fold_levels(self));
+    if (state->bias >= 0) state->dbias = layer_add_scratch_per_microbatch(self, (size_t)sizes->out);
     if (state->is_depthwise) return;
     int is_padded = sizes->padding[HEIGHT] + sizes->padding[WIDTH] > 0;
     if (is_padded || self->lanes < KERNEL_WIDTH_MAX)
@@ -170,7 +171,6 @@ static void add_scratch(Layer *self, State *state) {
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
-    if (state->bias >= 0) state->dbias = layer_add_scratch_per_microbatch(self, (size_t)sizes->out);
     state->halo = layer_add_scratch(self, state->halo_floats * threads * (size_t)state->together);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
 }
@@ -352,17 +352,22 @@ typedef struct Channels {
     int begin, end, thread;
 } Channels;
 
+/* Where the gradient of microbatch m's bias goes; NULL without one. */
+static float *dbias_of(const Call *call, int m) {
+    const State *state = call->state;
+    return state->bias < 0 ? NULL : layer_scratch(call->self, state->dbias, m);
+}
+
 /* The gradients of the weights and the bias of microbatch m: of channels of one group. */
 static void put_group_gradient(const void *context, int m, float *dweight) {
     const Channels *channels = context;
     const Call *call = channels->call;
-    const State *state = call->state;
     const KernelConv *conv = &call->plan->conv;
     int group = channels->begin / conv->out, first = group * conv->out;
     const float *dy = layer_input(call->dy, m).data + (size_t)first * conv->y_channel;
     KernelInput x = images_of(call, m, 1, group, channels->thread);
-    float *dbias = NULL;
-    if (state->bias >= 0) dbias = layer_scratch(call->self, state->dbias, m) + channels->begin;
+    float *dbias = dbias_of(call, m);
+    if (dbias != NULL) dbias += channels->begin;
     call->plan->kernels->conv_weight_gradient(conv, dy, x.data, dweight, dbias,
         thread_sums(call, channels->thread), call->plan->lanes, channels->begin - first,
         channels->end - first);
@@ -372,10 +377,18 @@ static void put_group_gradient(const void *context, int m, float *dweight) {
 static void put_depthwise_gradient(const void *context, int m, float *dweight) {
     const Channels *channels = context;
     const Call *call = channels->call;
-    depthwise_weight_gradient(call->depthwise, layer_input(call->dy, m).data,
-        layer_input(call->from, m).data, dweight, channels->begin, channels->end);
+    const int *y_size = call->state->sizes.y_size;
+    KernelInput dy = layer_input(call->dy, m);
+    float *dbias = dbias_of(call, m);
+    depthwise_weight_gradient(call->depthwise, dy.data, layer_input(call->from, m).data, dweight,
+        channels->begin, channels->end);
+    if (dbias != NULL)
+        call->pass->kernels->row_sums(dy, dbias,
+            y_size[HEIGHT] * y_size[WIDTH] * call->pass->batch->lanes, 1, channels->begin,
+            channels->end);
 }
 
+/* The weights' gradient of the batch's node, and what each microbatch adds to the bias's. */
 static void weight_channels(const Call *call, int begin, int end, int thread) {
     const State *state = call->state;
     Channels channels = {call, begin, end, thread};
@@ -389,15 +402,6 @@ static void weight_channels(const Call *call, int begin, int end, int thread) {
     layer_fold(call->pass, call->node, &fold);
 }
 
-static void depthwise_bias_gradient(const Call *call, int begin, int end) {
-    const Conv2dSizes *sizes = &call->state->sizes;
-    const Batch *batch = call->pass->batch;
-    int floats = sizes->y_size[HEIGHT] * sizes->y_size[WIDTH] * batch->lanes;
-    call->pass->kernels->row_sums(layer_input(call->dy, layer_node_begin(call->pass, call->node)),
-        layer_gradient(call->self, call->pass, call->state->bias, call->node), floats,
-        (int)batch->nodes[call->node].count, begin, end);
-}
-
 static void parameter_gradients_of_channels(void *context, int item, int thread) {
     const Call *call = context;
     int all = call->state->sizes.out, out = call->out_together;
@@ -408,8 +412,6 @@ static void parameter_gradients_of_channels(void *context, int item, int thread)
         if (stop > end) stop = end;
         weight_channels(call, channel, stop, thread);
     }
-    if (call->depthwise != NULL && call->state->bias >= 0)
-        depthwise_bias_gradient(call, begin, end);
 }
 
 /* For each node of the batch; the threads share the output channels. */
@@ -421,6 +423,9 @@ static void parameter_gradients(Call *call) {
     int items = (out + call->rows_per_item - 1) / call->rows_per_item;
     for (call->node = 0; call->node < call->pass->batch->node_count; call->node++)
         threads_run(call->pass->threads, items, parameter_gradients_of_channels, call);
+    if (call->state->bias >= 0 && call->pass->batch->local_count > 0)
+        layer_fold_gradient(call->self, call->pass, call->state->bias, dbias_of(call, 0),
+            call->self->scratch[call->state->dbias].stride);
 }
 
 static void input_gradient(Call *call) {
@@ -446,10 +451,6 @@ static void backward_in_groups(Call *call) {
     call->out_together = sizes->out / sizes->groups;
     parameter_gradients(call);
     call->plan = NULL;
-    const State *state = call->state;
-    if (state->bias >= 0 && pass->batch->local_count > 0)
-        layer_fold_gradient(call->self, pass, state->bias,
-            layer_scratch(call->self, state->dbias, 0), call->self->scratch[state->dbias].stride);
     if (call->to->data != NULL) input_gradient(call);
 }
 
