@@ -66,15 +66,24 @@ typedef struct Met {
     int tap;
 } Met;
 
+/* A term of each result: where it finds x, and the tile's weights. */
+typedef struct Term {
+    ptrdiff_t x, weight;
+} Term;
+
 typedef struct Tile {
     const KernelConv *conv;
     size_t plane; /* floats of x from one channel to the next */
     const Met *met;
-    int met_count;
+    int met_count;     /* terms of a channel */
+    const Term *terms; /* of `channels` channels of x, one after the other; of the next: the same */
+    int channels;
     const float *weight;
     const float *bias;           /* at the first output channel; NULL: start from zero */
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
     float *y[VECTORS_MAX];       /* in output channel 0 */
+    int times;                   /* so many tiles side by side, but for halves */
+    int fetches;                 /* y, before it is written */
     size_t y_offset;             /* of the first output channel */
     size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
 } Tile;
@@ -125,44 +134,66 @@ INLINE void add_vector_by_vector(Vector sum[ROWS_MAX][VECTORS_MAX], const float 
     }
 }
 
-/* Channel by channel of x, so that the taps find in the L1 cache what they share. */
-INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], const int rows,
-    const int vectors, const int in_halves) {
-    const KernelConv *conv = tile->conv;
+INLINE void add_term(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weights, const float *const *x,
+    const Term *term, const ptrdiff_t *apart, const int rows, const int vectors) {
+    if (rows * vectors + vectors + 1 <= REGISTERS)
+        add_weight_by_weight(sum, weights + term->weight, x, term->x, apart, rows, vectors);
+    else
+        add_vector_by_vector(sum, weights + term->weight, x, term->x, apart, rows, vectors);
+}
+
+/* Channel by channel of x, so that the taps find in the L1 cache what they share. Loads and
+ * multiply-adds leave a core that two threads share no room for other instructions: terms know
+ * their places, and eight go together. */
+INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], size_t passed,
+    const int rows, const int vectors, const int in_halves) {
     const ptrdiff_t x_apart = (ptrdiff_t)tile->x_apart, *apart = in_halves ? &x_apart : NULL;
     const float *x[VECTORS_MAX], *weights = tile->weight;
-    const int weights_of_channel = conv->tap_count * rows;
+    const size_t x_step = tile->channels * tile->plane;
+    const size_t weight_step = (size_t)tile->channels * tile->conv->tap_count * rows;
     UNROLL
-    for (int v = 0; v < vectors; v++) x[v] = tile->x[v];
-    const float *end = weights;
-    if (tile->met_count > 0) end += (size_t)conv->in * weights_of_channel;
-    const Met *met_end = tile->met + tile->met_count;
-    ptrdiff_t channel = 0;
-    for (; weights < end; weights += weights_of_channel, channel += tile->plane) {
-        for (const Met *met = tile->met; met < met_end; met++) {
-            const float *weight = weights + met->tap * rows;
-            ptrdiff_t at = channel + met->offset;
-            if (rows * vectors + vectors + 1 <= REGISTERS)
-                add_weight_by_weight(sum, weight, x, at, apart, rows, vectors);
-            else
-                add_vector_by_vector(sum, weight, x, at, apart, rows, vectors);
-        }
+    for (int v = 0; v < vectors; v++) x[v] = tile->x[v] + passed;
+    for (int left = tile->conv->in; left > 0; left -= tile->channels) {
+        int channels = left < tile->channels ? left : tile->channels;
+        const Term *end = tile->terms + channels * tile->met_count;
+        UNROLL_BY_8
+        for (const Term *term = tile->terms; term < end; term++)
+            add_term(sum, weights, x, term, apart, rows, vectors);
+        UNROLL
+        for (int v = 0; v < vectors; v++) x[v] += x_step;
+        weights += weight_step;
     }
 }
 
-INLINE void conv_tile(const Tile *tile, const int rows, const int vectors, const int in_halves) {
+/* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
+ * apart, are fetched before they are written, and on some CPUs would be waited for. */
+enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
+
+INLINE void fetch_results(const Tile *tile, size_t passed, const int rows, const int vectors) {
+    UNROLL
+    for (int v = 0; v < vectors; v += VECTORS_OF_LINE) {
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            __builtin_prefetch(tile->y[v] + passed + r * tile->conv->y_channel, 0, 2);
+    }
+}
+
+/* One tile, `passed` floats beyond the first. */
+INLINE void conv_tile(
+    const Tile *tile, size_t passed, const int rows, const int vectors, const int in_halves) {
     Vector sum[ROWS_MAX][VECTORS_MAX];
+    size_t channel = tile->conv->y_channel, apart = tile->y_apart;
+    if (!in_halves && tile->fetches) fetch_results(tile, passed + tile->y_offset, rows, vectors);
     UNROLL
     for (int r = 0; r < rows; r++) {
         Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
         UNROLL
         for (int v = 0; v < vectors; v++) sum[r][v] = start;
     }
-    add_products(tile, sum, rows, vectors, in_halves);
-    size_t offset = tile->y_offset, channel = tile->conv->y_channel, apart = tile->y_apart;
+    add_products(tile, sum, passed, rows, vectors, in_halves);
     UNROLL
     for (int v = 0; v < vectors; v++) {
-        float *y = tile->y[v] + offset;
+        float *y = tile->y[v] + tile->y_offset + passed;
         UNROLL
         for (int r = 0; r < rows; r++) {
             float *to = y + r * channel;
@@ -174,12 +205,17 @@ INLINE void conv_tile(const Tile *tile, const int rows, const int vectors, const
     }
 }
 
+INLINE void conv_tiles(const Tile *tile, const int rows, const int vectors) {
+    size_t passed = 0, end = (size_t)tile->times * vectors * WIDTH;
+    for (; passed < end; passed += vectors * WIDTH) conv_tile(tile, passed, rows, vectors, 0);
+}
+
 #define MAKE_TILE(rows, vectors)                                                                   \
     static void tile_##rows##x##vectors(const Tile *tile) {                                        \
-        conv_tile(tile, rows, vectors, 0);                                                         \
+        conv_tiles(tile, rows, vectors);                                                           \
     }                                                                                              \
     static void halves_##rows##x##vectors(const Tile *tile) {                                      \
-        conv_tile(tile, rows, vectors, 1);                                                         \
+        conv_tile(tile, 0, rows, vectors, 1);                                                      \
     }
 FOR_TILES(MAKE_TILE)
 
@@ -275,11 +311,9 @@ static Walk walk_begin(const Call *call, const Region *region, int in_halves) {
     return walk;
 }
 
-/* Make the next vector number v of the tile. */
-INLINE void walk_on(Walk *walk, Tile *tile, int v) {
-    tile->x[v] = walk->x + walk->at;
-    tile->y[v] = walk->y + walk->at;
-    walk->at += walk->at == 0 ? walk->first : WIDTH;
+/* Pass some floats of the piece. */
+INLINE void walk_by(Walk *walk, int floats) {
+    walk->at += floats;
     if (walk->at < walk->floats) return;
     walk->at = 0;
     walk->x += walk->x_piece;
@@ -290,6 +324,26 @@ INLINE void walk_on(Walk *walk, Tile *tile, int v) {
     walk->y += walk->y_next;
 }
 
+/* Make the next vector number v of the tile. */
+INLINE void walk_on(Walk *walk, Tile *tile, int v) {
+    tile->x[v] = walk->x + walk->at;
+    tile->y[v] = walk->y + walk->at;
+    walk_by(walk, walk->at == 0 ? walk->first : WIDTH);
+}
+
+/* Pass up to `most` more tiles of as many vectors that follow one in its piece. Returns how many.
+ */
+INLINE int walk_far(Walk *walk, const Tile *tile, int vectors, int most) {
+    int floats = vectors * WIDTH;
+    if (walk->at < floats || tile->x[vectors - 1] != tile->x[0] + floats - WIDTH) return 0;
+    int64_t times = walk->vectors / vectors - 2;
+    if (times > most) times = most;
+    if (times > (walk->floats - walk->at) / floats) times = (walk->floats - walk->at) / floats;
+    if (times <= 0) return 0;
+    walk_by(walk, (int)times * floats);
+    return (int)times;
+}
+
 /* For windows of one pixel, and so nothing but channels to run through: put the vectors of x that a
  * tile meets side by side. A plane apart, which is often a power of two, they would drive each
  * other out of the caches before the next output channels want them. Only where these are many, and
@@ -297,68 +351,100 @@ INLINE void walk_on(Walk *walk, Tile *tile, int v) {
 enum { GATHER_OUTPUTS_MIN = 48, GATHERED_FLOATS = 4096 };
 
 static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
-    static const Met in_place = {0, 0};
     int in = tile->conv->in;
     for (int v = 0; v < vectors; v++) {
         const float *x = tile->x[v] + from->met[0].offset;
         tile->x[v] = gathered + v * WIDTH;
         for (int i = 0; i < in; i++)
-            store(gathered + (i * vectors + v) * WIDTH, load(x + i * from->plane));
-    }
-    tile->plane = (size_t)vectors * WIDTH;
-    tile->met = &in_place;
-}
-
-/* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
- * apart, are fetched before they are written, and on some CPUs would be waited for. Only where
- * there are so many results that they are not there yet, and for small vectors so many terms of
- * each that asking for them costs less than it saves. */
-enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
-enum { FETCHED_FLOATS_MIN = 32768, FETCHED_TERMS_MIN = KERNEL_WIDTH < LINE ? 64 : 1 };
-
-static void fetch_results(const Tile *tile, int rows, int vectors) {
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < vectors; v += VECTORS_OF_LINE)
-            __builtin_prefetch(tile->y[v] + tile->y_offset + r * tile->conv->y_channel, 0, 2);
+            store(gathered + i * tile->plane + v * WIDTH, load(x + i * from->plane));
     }
 }
 
-/* The output channels [begin, end), whose tiles have up to `most` vectors: for one tile's vectors
- * after the other, so that their x stays in the L1 cache. */
-static void run_band(
-    const Call *call, const Tile *of_part, Walk walk, int in_halves, int begin, int end, int most) {
-    float gathered[GATHERED_FLOATS];
-    Tile tile = *of_part;
+/* Results' lines are fetched where there are so many that they are not there yet. */
+enum { FETCHED_FLOATS_MIN = 32768 };
+
+/* The terms of several channels, where those of one are few: a loop over them is soon at its end.
+ * More stay apart, as a CPU notices that a term's x is equally far from channel to channel and
+ * fetches it, if the same instruction loads it. */
+enum { TERMS_MAX = 64, FEW_TERMS = 4, FEW_IN_ALL = 32 };
+
+static void list_terms(Tile *tile, Term *terms, int rows) {
+    const KernelConv *conv = tile->conv;
+    int count = tile->met_count, in = conv->in, channels = 1;
+    if (count <= FEW_TERMS) channels = count > 0 ? TERMS_MAX / count : in;
+    if (channels > in || (int64_t)in * count <= FEW_IN_ALL) channels = in;
+    tile->channels = channels;
+    tile->terms = terms;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < tile->met_count; i++) {
+            const Met *met = tile->met + i;
+            ptrdiff_t weight = (ptrdiff_t)(c * conv->tap_count + met->tap) * rows;
+            *terms++ = (Term){(ptrdiff_t)(c * tile->plane) + met->offset, weight};
+        }
+}
+
+/* How many tiles side by side to make for one range of output channels before the next: the fewer
+ * the terms, the more, but their x shall stay in the L1 cache. */
+static int count_times(const Tile *tile, int vectors) {
+    enum { FLOATS = 12288, TIMES_MAX = 16 };
+    int64_t floats = (int64_t)tile->conv->in * tile->met_count * vectors * WIDTH;
+    return floats * TIMES_MAX <= FLOATS ? TIMES_MAX : floats > FLOATS ? 1 : (int)(FLOATS / floats);
+}
+
+/* Output channels [begin, end) in tiles of `rows`, by up to so many vectors. */
+typedef struct Band {
+    int begin, end, rows, vectors;
+    int in_halves;
+    int gathers;
+} Band;
+
+/* The same vectors for all its channels. */
+static void run_channels(const Call *call, Tile *tile, const Band *band, int vectors) {
     const KernelConv *conv = call->conv;
     size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    int fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN &&
-                  weights_of_one >= FETCHED_TERMS_MIN && kernels_fetches();
-    int gathers = !in_halves && conv->tap_count == 1 && tile.met_count == 1 &&
-                  end - begin >= GATHER_OUTPUTS_MIN &&
-                  (int64_t)conv->in * most * WIDTH <= GATHERED_FLOATS;
-    for (int vectors; walk.vectors > 0; walk.vectors -= vectors) {
-        vectors = next_vectors(walk.vectors, most);
-        for (int v = 0; v < vectors; v++) walk_on(&walk, &tile, v);
-        if (gathers) gather(of_part, &tile, vectors, gathered);
-        for (int channel = begin, rows; channel < end; channel += rows) {
-            rows = next_rows(conv->out - channel);
-            tile.weight = call->packed + channel * weights_of_one;
-            tile.bias = call->bias ? call->bias + channel : NULL;
-            tile.y_offset = channel * conv->y_channel;
-            if (fetches) fetch_results(&tile, rows, vectors);
-            tiles[in_halves][rows][vectors](&tile);
-        }
+    for (int channel = band->begin; channel < band->end; channel += band->rows) {
+        tile->weight = call->packed + channel * weights_of_one;
+        tile->bias = call->bias ? call->bias + channel : NULL;
+        tile->y_offset = channel * conv->y_channel;
+        tiles[band->in_halves][band->rows][vectors](tile);
     }
 }
 
-static void run_part(const Call *call, const Tile *tile, const Region *part, int in_halves) {
+/* A few tiles' vectors after the others, so that their x stays in the L1 cache. */
+static void run_band(const Call *call, const Tile *of_part, Walk walk, const Band *band) {
+    static const Met in_place = {0, 0};
+    float gathered[GATHERED_FLOATS];
+    Term terms[KERNEL_TAPS_MAX];
+    Tile tile = *of_part;
+    if (band->gathers) {
+        tile.met = &in_place;
+        tile.plane = (size_t)band->vectors * WIDTH;
+    }
+    list_terms(&tile, terms, band->rows);
+    int times_max = band->gathers ? 1 : count_times(&tile, band->vectors);
+    for (int vectors; walk.vectors > 0; walk.vectors -= vectors * tile.times) {
+        vectors = next_vectors(walk.vectors, band->vectors);
+        for (int v = 0; v < vectors; v++) walk_on(&walk, &tile, v);
+        tile.times = 1;
+        if (vectors == band->vectors) tile.times += walk_far(&walk, &tile, vectors, times_max - 1);
+        if (band->gathers) gather(of_part, &tile, vectors, gathered);
+        run_channels(call, &tile, band, vectors);
+    }
+}
+
+static void run_part(const Call *call, Tile *tile, const Region *part, int in_halves) {
+    const KernelConv *conv = call->conv;
     Walk walk = walk_begin(call, part, in_halves);
-    int out = call->conv->out;
-    for (int o = 0, end; o < out; o = end) {
-        int most = VECTORS_OF(next_rows(out - o));
-        end = o + next_rows(out - o);
-        while (end < out && VECTORS_OF(next_rows(out - end)) == most) end += next_rows(out - end);
-        run_band(call, tile, walk, in_halves, o, end, most);
+    int is_pixel = !in_halves && conv->tap_count == 1 && tile->met_count == 1;
+    tile->fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN && kernels_fetches();
+    for (int o = 0, end; o < conv->out; o = end) {
+        int rows = next_rows(conv->out - o);
+        end = o + rows;
+        while (end < conv->out && next_rows(conv->out - end) == rows) end += rows;
+        Band band = {o, end, rows, VECTORS_OF(rows), .in_halves = in_halves};
+        band.gathers = is_pixel && end - o >= GATHER_OUTPUTS_MIN &&
+                       (int64_t)conv->in * band.vectors * WIDTH <= GATHERED_FLOATS;
+        run_band(call, tile, walk, &band);
     }
 }
 

@@ -62,6 +62,7 @@ INLINE void add_piece(Vector sum[ROWS_MAX][WEIGHTS_MAX], const Tile *tile, const
     size_t dy_channel = tile->conv->y_channel;
     int left = floats % WIDTH;
     const float *last = dy + floats - WIDTH;
+    UNROLL_BY_4
     for (; dy <= last; dy += WIDTH, x_at += WIDTH) {
         __asm__("" : "+r"(x_at)); /* one index for all, not a pointer each */
         add_products(sum, dy, dy_channel, tile->x, x_at, NULL, rows, weights);

@@ -36,10 +36,18 @@ enum { LINE = 16 }; /* floats of a cache line */
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_LANES /* clang refuses a body this large, with a warning */
+#define UNROLL_BY_4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL_BY_8 _Pragma("clang loop unroll_count(8)")
 #define NO_UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 24")
 #define UNROLL_LANES _Pragma("GCC unroll 16")
+#if defined(__SSE2__) && !defined(__FMA__)
+#define UNROLL_BY_4 /* products take registers, and steps together would take too many */
+#else
+#define UNROLL_BY_4 _Pragma("GCC unroll 4")
+#endif
+#define UNROLL_BY_8 _Pragma("GCC unroll 8")
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
