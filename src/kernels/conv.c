@@ -60,10 +60,10 @@ void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packe
 
 /* ---- one tile ---- */
 
-/* A tap that meets x: how far on, and which one. */
+/* A tap that meets x: how far on, and which one. As tiles go on, one meets each part of x first. */
 typedef struct Met {
     ptrdiff_t offset;
-    int tap;
+    int tap, is_first;
 } Met;
 
 /* A term of each result: where it finds x, and the tile's weights. */
@@ -78,12 +78,15 @@ typedef struct Tile {
     int met_count;     /* terms of a channel */
     const Term *terms; /* of `channels` channels of x, one after the other; of the next: the same */
     int channels;
+    const ptrdiff_t *first; /* of as many channels: where taps meet x first */
+    int first_count;
     const float *weight;
     const float *bias;           /* at the first output channel; NULL: start from zero */
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
     float *y[VECTORS_MAX];       /* in output channel 0 */
     int times;                   /* so many tiles side by side, but for halves */
-    int fetches;                 /* y, before it is written */
+    ptrdiff_t next;              /* floats of x from here to the tiles that follow these */
+    int fetches_x, fetches_y;    /* what those will meet first; y, before it is written */
     size_t y_offset;             /* of the first output channel */
     size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
 } Tile;
@@ -142,6 +145,30 @@ INLINE void add_term(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weights, co
         add_vector_by_vector(sum, weights + term->weight, x, term->x, apart, rows, vectors);
 }
 
+/* Let the second-level cache get what is soon wanted while a tile computes. A CPU that fetches by
+ * itself what is read in turn loses count of many channels, and stops where a page ends. Nor does
+ * it see that lines of y, a plane apart, will be written: they are fetched before, and waited for.
+ */
+enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
+
+INLINE void fetch_next(const Tile *tile, const float *const *x, const int vectors) {
+    const ptrdiff_t *end = tile->first + tile->first_count;
+    for (const ptrdiff_t *first = tile->first; first < end; first++) {
+        ptrdiff_t at = tile->next + *first;
+        UNROLL
+        for (int v = 0; v < vectors; v += VECTORS_OF_LINE) __builtin_prefetch(x[v] + at, 0, 2);
+    }
+}
+
+INLINE void fetch_results(const Tile *tile, size_t passed, const int rows, const int vectors) {
+    UNROLL
+    for (int v = 0; v < vectors; v += VECTORS_OF_LINE) {
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            __builtin_prefetch(tile->y[v] + passed + r * tile->conv->y_channel, 0, 2);
+    }
+}
+
 /* Channel by channel of x, so that the taps find in the L1 cache what they share. Loads and
  * multiply-adds leave a core that two threads share no room for other instructions: terms know
  * their places, and eight go together. */
@@ -156,6 +183,8 @@ INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], si
     for (int left = tile->conv->in; left > 0; left -= tile->channels) {
         int channels = left < tile->channels ? left : tile->channels;
         const Term *end = tile->terms + channels * tile->met_count;
+        /* Unlikely, so that the registers are the other loop's. */
+        if (__builtin_expect(tile->fetches_x, 0)) fetch_next(tile, x, vectors);
         UNROLL_BY_8
         for (const Term *term = tile->terms; term < end; term++)
             add_term(sum, weights, x, term, apart, rows, vectors);
@@ -165,25 +194,12 @@ INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], si
     }
 }
 
-/* Let the second-level cache get what a tile will write while it computes: the lines of y, a plane
- * apart, are fetched before they are written, and on some CPUs would be waited for. */
-enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
-
-INLINE void fetch_results(const Tile *tile, size_t passed, const int rows, const int vectors) {
-    UNROLL
-    for (int v = 0; v < vectors; v += VECTORS_OF_LINE) {
-        UNROLL
-        for (int r = 0; r < rows; r++)
-            __builtin_prefetch(tile->y[v] + passed + r * tile->conv->y_channel, 0, 2);
-    }
-}
-
 /* One tile, `passed` floats beyond the first. */
 INLINE void conv_tile(
     const Tile *tile, size_t passed, const int rows, const int vectors, const int in_halves) {
     Vector sum[ROWS_MAX][VECTORS_MAX];
     size_t channel = tile->conv->y_channel, apart = tile->y_apart;
-    if (!in_halves && tile->fetches) fetch_results(tile, passed + tile->y_offset, rows, vectors);
+    if (!in_halves && tile->fetches_y) fetch_results(tile, passed + tile->y_offset, rows, vectors);
     UNROLL
     for (int r = 0; r < rows; r++) {
         Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
@@ -261,14 +277,16 @@ INLINE int find_meeting(
     return found_count;
 }
 
-/* The taps of some of the window's rows and columns. */
+/* The taps of some of the window's rows and columns. What the furthest meet, the next pixel's or
+ * row's others meet after them. */
 static int list_met(const KernelConv *conv, const int *rows, int row_count, const int *columns,
     int column_count, Met *met) {
     int count = 0;
     for (int r = 0; r < row_count; r++)
         for (int c = 0; c < column_count; c++) {
             int tap = rows[r] * conv->tap_columns + columns[c];
-            met[count++] = (Met){conv->taps[tap].offset, tap};
+            int is_first = r >= row_count - conv->row_step && c >= column_count - conv->column_step;
+            met[count++] = (Met){conv->taps[tap].offset, tap, is_first};
         }
     return count;
 }
@@ -360,27 +378,36 @@ static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
     }
 }
 
-/* Results' lines are fetched where there are so many that they are not there yet. */
-enum { FETCHED_FLOATS_MIN = 32768 };
+/* Lines are fetched where there are so many that they are not there yet; of x where these are of so
+ * many channels that the CPU would not do it. */
+enum { FETCHED_FLOATS_MIN = 32768, FETCHED_CHANNELS_MIN = 6 };
+
+static int fetches(int channels, size_t plane) {
+    return channels * plane >= FETCHED_FLOATS_MIN && kernels_fetches();
+}
 
 /* The terms of several channels, where those of one are few: a loop over them is soon at its end.
  * More stay apart, as a CPU notices that a term's x is equally far from channel to channel and
  * fetches it, if the same instruction loads it. */
 enum { TERMS_MAX = 64, FEW_TERMS = 4, FEW_IN_ALL = 32 };
 
-static void list_terms(Tile *tile, Term *terms, int rows) {
+static void list_terms(Tile *tile, Term *terms, ptrdiff_t *first, int rows) {
     const KernelConv *conv = tile->conv;
     int count = tile->met_count, in = conv->in, channels = 1;
     if (count <= FEW_TERMS) channels = count > 0 ? TERMS_MAX / count : in;
     if (channels > in || (int64_t)in * count <= FEW_IN_ALL) channels = in;
     tile->channels = channels;
     tile->terms = terms;
+    tile->first = first;
     for (int c = 0; c < channels; c++)
         for (int i = 0; i < tile->met_count; i++) {
             const Met *met = tile->met + i;
-            ptrdiff_t weight = (ptrdiff_t)(c * conv->tap_count + met->tap) * rows;
-            *terms++ = (Term){(ptrdiff_t)(c * tile->plane) + met->offset, weight};
+            ptrdiff_t x = (ptrdiff_t)(c * tile->plane) + met->offset;
+            *terms++ = (Term){x, (ptrdiff_t)(c * conv->tap_count + met->tap) * rows};
+            *first = x;
+            first += met->is_first;
         }
+    tile->first_count = (int)(first - tile->first);
 }
 
 /* How many tiles side by side to make for one range of output channels before the next: the fewer
@@ -396,6 +423,7 @@ typedef struct Band {
     int begin, end, rows, vectors;
     int in_halves;
     int gathers;
+    int fetches_x;
 } Band;
 
 /* The same vectors for all its channels. */
@@ -406,27 +434,30 @@ static void run_channels(const Call *call, Tile *tile, const Band *band, int vec
         tile->weight = call->packed + channel * weights_of_one;
         tile->bias = call->bias ? call->bias + channel : NULL;
         tile->y_offset = channel * conv->y_channel;
+        tile->fetches_x = band->fetches_x && channel == band->begin;
         tiles[band->in_halves][band->rows][vectors](tile);
     }
 }
 
 /* A few tiles' vectors after the others, so that their x stays in the L1 cache. */
 static void run_band(const Call *call, const Tile *of_part, Walk walk, const Band *band) {
-    static const Met in_place = {0, 0};
+    static const Met in_place = {0, 0, 0};
     float gathered[GATHERED_FLOATS];
     Term terms[KERNEL_TAPS_MAX];
+    ptrdiff_t first[KERNEL_TAPS_MAX + 1];
     Tile tile = *of_part;
     if (band->gathers) {
         tile.met = &in_place;
         tile.plane = (size_t)band->vectors * WIDTH;
     }
-    list_terms(&tile, terms, band->rows);
+    list_terms(&tile, terms, first, band->rows);
     int times_max = band->gathers ? 1 : count_times(&tile, band->vectors);
     for (int vectors; walk.vectors > 0; walk.vectors -= vectors * tile.times) {
         vectors = next_vectors(walk.vectors, band->vectors);
         for (int v = 0; v < vectors; v++) walk_on(&walk, &tile, v);
         tile.times = 1;
         if (vectors == band->vectors) tile.times += walk_far(&walk, &tile, vectors, times_max - 1);
+        tile.next = walk.x + walk.at - tile.x[0];
         if (band->gathers) gather(of_part, &tile, vectors, gathered);
         run_channels(call, &tile, band, vectors);
     }
@@ -436,7 +467,9 @@ static void run_part(const Call *call, Tile *tile, const Region *part, int in_ha
     const KernelConv *conv = call->conv;
     Walk walk = walk_begin(call, part, in_halves);
     int is_pixel = !in_halves && conv->tap_count == 1 && tile->met_count == 1;
-    tile->fetches = conv->out * conv->y_channel >= FETCHED_FLOATS_MIN && kernels_fetches();
+    int fetches_x =
+        !in_halves && conv->in >= FETCHED_CHANNELS_MIN && fetches(conv->in, tile->plane);
+    tile->fetches_y = fetches(conv->out, conv->y_channel);
     for (int o = 0, end; o < conv->out; o = end) {
         int rows = next_rows(conv->out - o);
         end = o + rows;
@@ -444,6 +477,7 @@ static void run_part(const Call *call, Tile *tile, const Region *part, int in_ha
         Band band = {o, end, rows, VECTORS_OF(rows), .in_halves = in_halves};
         band.gathers = is_pixel && end - o >= GATHER_OUTPUTS_MIN &&
                        (int64_t)conv->in * band.vectors * WIDTH <= GATHERED_FLOATS;
+        band.fetches_x = fetches_x && !band.gathers;
         run_band(call, tile, walk, &band);
     }
 }

@@ -402,8 +402,8 @@ const Kernels *kernels_find(const char *isa, int lanes);
  * vectors not longer than a row. */
 const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats);
 
-/* Local. Whether this CPU is faster where a convolution asks for the cache lines of its results
- * before it writes them. */
+/* Local. Whether this CPU is faster where a convolution asks for cache lines before it reads, or
+ * writes, them. */
 int kernels_fetches(void);
 
 /* Local. Floats of scratch memory that conv_weight_gradient needs. */
