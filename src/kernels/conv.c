@@ -4,8 +4,9 @@
  * where one would leave half of it empty; for each input channel and tap a tile loads as many
  * vectors of x, wherever their rows are, and multiplies them with one weight per output channel.
  * The grid of results is cut into regions whose results meet x with the same taps; the other taps,
- * which meet the zeros around x, are left out. Every result adds the same terms in the same order
- * whatever tile it falls into. */
+ * which meet the zeros around x, are left out; a band of output channels with equal tiles goes
+ * through all of them. Every result adds the same terms in the same order whatever tile it falls
+ * into. */
 #include "src/kernels/kernel.h"
 #include <string.h>
 
@@ -20,16 +21,28 @@ enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
 #define FOR_8_AND_6(MAKE) UP_TO_3(MAKE, 8) UP_TO_4(MAKE, 6)
 #define FOR_4_AND_3(MAKE) UP_TO_6(MAKE, 4) UP_TO_6(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_6(MAKE, 2) UP_TO_6(MAKE, 1)
+#define FOURS_SUIT(conv, few) (few)
 #else
 #define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
 #define FOR_8_AND_6(MAKE) UP_TO_2(MAKE, 6)
 #define FOR_4_AND_3(MAKE) UP_TO_3(MAKE, 4) UP_TO_4(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_4(MAKE, 2) UP_TO_4(MAKE, 1)
+#ifdef __FMA__
+#define FOURS_SUIT(conv, few) ((few) && (conv)->tap_count == 1)
+#else
+#define FOURS_SUIT(conv, few) ((void)(conv), 0) /* products take registers, too */
+#endif
 #endif
 #define FOR_TILES(MAKE) FOR_8_AND_6(MAKE) FOR_4_AND_3(MAKE) FOR_2_AND_1(MAKE)
 
-/* Output channels of the next tile: the largest that leaves no small rest. */
-INLINE int next_rows(int rows_left) {
+/* Output channels of the next tile: the largest that leaves no small rest. Where results have few
+ * terms, time goes to writing, and fewer channels by more vectors write more lines in a row, if
+ * they fill these; windows of one pixel gain anyway. */
+INLINE int next_rows(const KernelConv *conv, int rows_left) {
+    enum { TERMS_FEW_TO_WRITE = 64 };
+    if (FOURS_SUIT(conv, (int64_t)conv->in * conv->tap_count <= TERMS_FEW_TO_WRITE) &&
+        rows_left % 4 == 0)
+        return 4;
 #if defined(__AVX512VL__) || defined(__aarch64__)
     if (rows_left == 6 || rows_left == 9 || rows_left == 10 || rows_left == 12) return 6;
     if (rows_left >= 8) return 8;
@@ -48,7 +61,7 @@ INLINE int next_vectors(int64_t vectors_left, int most) {
 
 void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packed) {
     for (int o = 0, rows; o < conv->out; o += rows) {
-        rows = next_rows(conv->out - o);
+        rows = next_rows(conv, conv->out - o);
         for (int i = 0; i < conv->in; i++) {
             const float *pair = weight + o * conv->weight_out + i * conv->weight_in;
             for (int t = 0; t < conv->tap_count; t++)
@@ -60,12 +73,6 @@ void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packe
 
 /* ---- one tile ---- */
 
-/* A tap that meets x: how far on, and which one. As tiles go on, one meets each part of x first. */
-typedef struct Met {
-    ptrdiff_t offset;
-    int tap, is_first;
-} Met;
-
 /* A term of each result: where it finds x, and the tile's weights. */
 typedef struct Term {
     ptrdiff_t x, weight;
@@ -73,19 +80,19 @@ typedef struct Term {
 
 typedef struct Tile {
     const KernelConv *conv;
-    size_t plane; /* floats of x from one channel to the next */
-    const Met *met;
-    int met_count;     /* terms of a channel */
-    const Term *terms; /* of `channels` channels of x, one after the other; of the next: the same */
+    size_t plane;      /* floats of x from one channel to the next */
+    int term_count;    /* of a channel */
+    const Term *terms; /* of `channels` channels of x, one after the other; so many of the next have
+                          the same, channels * plane further */
     int channels;
-    const ptrdiff_t *first; /* of as many channels: where taps meet x first */
-    int first_count;
+    const ptrdiff_t *ahead; /* the x of those terms that meet it before others do */
+    int ahead_count;
     const float *weight;
     const float *bias;           /* at the first output channel; NULL: start from zero */
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
     float *y[VECTORS_MAX];       /* in output channel 0 */
-    int times;                   /* so many tiles side by side, but for halves */
-    ptrdiff_t next;              /* floats of x from here to the tiles that follow these */
+    int times;                   /* tiles side by side; of halves 1 */
+    ptrdiff_t to_next;           /* floats of x from here to the tiles that follow these */
     int fetches_x, fetches_y;    /* what those will meet first; y, before it is written */
     size_t y_offset;             /* of the first output channel */
     size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
@@ -145,27 +152,28 @@ INLINE void add_term(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weights, co
         add_vector_by_vector(sum, weights + term->weight, x, term->x, apart, rows, vectors);
 }
 
-/* Let the second-level cache get what is soon wanted while a tile computes. A CPU that fetches by
- * itself what is read in turn loses count of many channels, and stops where a page ends. Nor does
- * it see that lines of y, a plane apart, will be written: they are fetched before, and waited for.
- */
 enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
 
-INLINE void fetch_next(const Tile *tile, const float *const *x, const int vectors) {
-    const ptrdiff_t *end = tile->first + tile->first_count;
-    for (const ptrdiff_t *first = tile->first; first < end; first++) {
-        ptrdiff_t at = tile->next + *first;
+/* Let the second-level cache get, while a tile computes, what the next will be the first to read of
+ * some channels. A CPU that fetches by itself what is read in turn loses count of many channels,
+ * and stops where a page ends. */
+INLINE void fetch_ahead(const Tile *tile, const float *const *x, const int vectors) {
+    const ptrdiff_t *end = tile->ahead + tile->ahead_count;
+    for (const ptrdiff_t *ahead = tile->ahead; ahead < end; ahead++) {
+        ptrdiff_t at = tile->to_next + *ahead;
         UNROLL
         for (int v = 0; v < vectors; v += VECTORS_OF_LINE) __builtin_prefetch(x[v] + at, 0, 2);
     }
 }
 
-INLINE void fetch_results(const Tile *tile, size_t passed, const int rows, const int vectors) {
+/* The same with what a tile will write: lines of y, a plane apart, that its stores would wait for.
+ */
+INLINE void fetch_results(const Tile *tile, size_t at, const int rows, const int vectors) {
     UNROLL
     for (int v = 0; v < vectors; v += VECTORS_OF_LINE) {
         UNROLL
         for (int r = 0; r < rows; r++)
-            __builtin_prefetch(tile->y[v] + passed + r * tile->conv->y_channel, 0, 2);
+            __builtin_prefetch(tile->y[v] + at + r * tile->conv->y_channel, 0, 2);
     }
 }
 
@@ -182,9 +190,9 @@ INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], si
     for (int v = 0; v < vectors; v++) x[v] = tile->x[v] + passed;
     for (int left = tile->conv->in; left > 0; left -= tile->channels) {
         int channels = left < tile->channels ? left : tile->channels;
-        const Term *end = tile->terms + channels * tile->met_count;
+        const Term *end = tile->terms + channels * tile->term_count;
         /* Unlikely, so that the registers are the other loop's. */
-        if (__builtin_expect(tile->fetches_x, 0)) fetch_next(tile, x, vectors);
+        if (!in_halves && __builtin_expect(tile->fetches_x, 0)) fetch_ahead(tile, x, vectors);
         UNROLL_BY_8
         for (const Term *term = tile->terms; term < end; term++)
             add_term(sum, weights, x, term, apart, rows, vectors);
@@ -209,7 +217,7 @@ INLINE void conv_tile(
     add_products(tile, sum, passed, rows, vectors, in_halves);
     UNROLL
     for (int v = 0; v < vectors; v++) {
-        float *y = tile->y[v] + tile->y_offset + passed;
+        float *y = tile->y[v] + tile->y_offset + passed; /* kept, it would take registers */
         UNROLL
         for (int r = 0; r < rows; r++) {
             float *to = y + r * channel;
@@ -255,7 +263,16 @@ typedef struct Call {
     KernelInput x;
     KernelOutput y;
     int lanes, count;
+    int fit;                  /* pixels in a vector */
+    size_t plane;             /* floats of x from one channel to the next */
+    int fetches_x, fetches_y; /* as Tile's */
 } Call;
+
+/* Output channels [begin, end) in tiles of `rows`, by up to so many vectors. */
+typedef struct Band {
+    int begin, end, rows, vectors;
+    int gathers, fetches_x;
+} Band;
 
 /* Where, from result `at` up to `end`, a range begins or ends. */
 INLINE int next_change(KernelRange range, int at, int end) {
@@ -277,18 +294,48 @@ INLINE int find_meeting(
     return found_count;
 }
 
-/* The taps of some of the window's rows and columns. What the furthest meet, the next pixel's or
- * row's others meet after them. */
-static int list_met(const KernelConv *conv, const int *rows, int row_count, const int *columns,
-    int column_count, Met *met) {
-    int count = 0;
-    for (int r = 0; r < row_count; r++)
-        for (int c = 0; c < column_count; c++) {
-            int tap = rows[r] * conv->tap_columns + columns[c];
-            int is_first = r >= row_count - conv->row_step && c >= column_count - conv->column_step;
-            met[count++] = (Met){conv->taps[tap].offset, tap, is_first};
-        }
-    return count;
+/* The terms of several channels, where those of one are few, or of all where these are: a loop over
+ * them is soon at its end. More stay apart, as a CPU notices that a term's x is equally far from
+ * channel to channel and fetches it, if the same instruction loads it. */
+enum { TERMS_MAX = 64, FEW_TERMS = 4, FEW_IN_ALL = 32 };
+
+static int count_channels(int in, int terms) {
+    if (terms == 0 || (int64_t)in * terms <= FEW_IN_ALL) return in;
+    int channels = terms <= FEW_TERMS ? TERMS_MAX / terms : 1;
+    return channels < in ? channels : in;
+}
+
+/* The taps of some of the window's rows and columns. */
+static void list_terms(const Band *band, const int *rows, int row_count, const int *columns,
+    int column_count, Tile *tile, Term *terms) {
+    const KernelConv *conv = tile->conv;
+    tile->term_count = row_count * column_count;
+    tile->channels = count_channels(conv->in, tile->term_count);
+    ptrdiff_t x = 0, weight = 0;
+    for (int i = 0; i < tile->channels; i++) {
+        for (int r = 0; r < row_count; r++)
+            for (int c = 0; c < column_count; c++) {
+                int tap = rows[r] * conv->tap_columns + columns[c];
+                *terms++ = (Term){x + conv->taps[tap].offset, weight + tap * band->rows};
+            }
+        x += (ptrdiff_t)tile->plane;
+        weight += conv->tap_count * band->rows;
+    }
+}
+
+/* Those of the window's furthest rows and columns: what they meet, the others meet later, for the
+ * next row or pixel. */
+static void list_ahead(Tile *tile, int row_count, int column_count, ptrdiff_t *ahead) {
+    const Term *terms = tile->terms;
+    int row_begin = row_count - tile->conv->row_step;
+    int column_begin = column_count - tile->conv->column_step;
+    if (row_begin < 0) row_begin = 0;
+    if (column_begin < 0) column_begin = 0;
+    tile->ahead_count = tile->channels * (row_count - row_begin) * (column_count - column_begin);
+    for (int i = 0; i < tile->channels; i++, terms += tile->term_count)
+        for (int r = row_begin; r < row_count; r++)
+            for (int c = column_begin; c < column_count; c++)
+                *ahead++ = terms[r * column_count + c].x;
 }
 
 /* A walk over a region's vectors, in pieces that lie side by side in x and y: row by row, through
@@ -351,9 +398,9 @@ INLINE void walk_on(Walk *walk, Tile *tile, int v) {
 
 /* Pass up to `most` more tiles of as many vectors that follow one in its piece. Returns how many.
  */
-INLINE int walk_far(Walk *walk, const Tile *tile, int vectors, int most) {
+INLINE int walk_far(Walk *walk, int vectors, int most) {
     int floats = vectors * WIDTH;
-    if (walk->at < floats || tile->x[vectors - 1] != tile->x[0] + floats - WIDTH) return 0;
+    if (walk->at < floats) return 0; /* it began in another piece, or with less than a vector */
     int64_t times = walk->vectors / vectors - 2;
     if (times > most) times = most;
     if (times > (walk->floats - walk->at) / floats) times = (walk->floats - walk->at) / floats;
@@ -362,20 +409,112 @@ INLINE int walk_far(Walk *walk, const Tile *tile, int vectors, int most) {
     return (int)times;
 }
 
+/* How many tiles side by side to make for one range of output channels before the next: the fewer
+ * the terms, the more, but their x, much of which they share, shall stay in the L1 cache. A piece
+ * may be too short for more than one. */
+static int count_times(const Tile *tile, const Walk *walk, int vectors) {
+    enum { TERM_FLOATS_MAX = 12288, TIMES_MAX = 16 };
+    int64_t floats = (int64_t)tile->conv->in * tile->term_count * vectors * WIDTH;
+    if (walk->floats < 2 * vectors * WIDTH || floats > TERM_FLOATS_MAX) return 1;
+    if (floats * TIMES_MAX <= TERM_FLOATS_MAX) return TIMES_MAX;
+    return (int)(TERM_FLOATS_MAX / floats);
+}
+
+/* The same vectors for all the band's channels. */
+static void run_channels(const Call *call, const Band *band, Tile *tile, ConvTile *run) {
+    const KernelConv *conv = call->conv;
+    size_t weights_of_one = (size_t)conv->in * conv->tap_count;
+    for (int channel = band->begin; channel < band->end; channel += band->rows) {
+        tile->weight = call->packed + channel * weights_of_one;
+        tile->bias = call->bias ? call->bias + channel : NULL;
+        tile->y_offset = channel * conv->y_channel;
+        tile->fetches_x = band->fetches_x && channel == band->begin;
+        run(tile);
+    }
+}
+
+/* Some tiles' vectors for all the band's channels, then the next, so that their x stays in the L1
+ * cache. */
+static void run_part(
+    const Call *call, const Band *band, Tile *tile, const Region *part, int in_halves) {
+    ConvTile *const *run = tiles[in_halves][band->rows];
+    Walk walk = walk_begin(call, part, in_halves);
+    int times_max = count_times(tile, &walk, band->vectors);
+    for (int vectors; walk.vectors > 0; walk.vectors -= vectors * tile->times) {
+        vectors = next_vectors(walk.vectors, band->vectors);
+        for (int v = 0; v < vectors; v++) walk_on(&walk, tile, v);
+        tile->times = 1;
+        if (times_max > 1 && vectors == band->vectors)
+            tile->times += walk_far(&walk, vectors, times_max - 1);
+        tile->to_next = walk.x + walk.at - tile->x[0];
+        run_channels(call, band, tile, run[vectors]);
+    }
+}
+
 /* For windows of one pixel, and so nothing but channels to run through: put the vectors of x that a
  * tile meets side by side. A plane apart, which is often a power of two, they would drive each
  * other out of the caches before the next output channels want them. Only where these are many, and
  * half an L1 cache holds it. */
 enum { GATHER_OUTPUTS_MIN = 48, GATHERED_FLOATS = 4096 };
 
-static void gather(const Tile *from, Tile *tile, int vectors, float *gathered) {
-    int in = tile->conv->in;
-    for (int v = 0; v < vectors; v++) {
-        const float *x = tile->x[v] + from->met[0].offset;
-        tile->x[v] = gathered + v * WIDTH;
-        for (int i = 0; i < in; i++)
-            store(gathered + i * tile->plane + v * WIDTH, load(x + i * from->plane));
+static void gather(const Tile *tile, int vectors, float *gathered, size_t apart) {
+    ptrdiff_t offset = tile->terms[0].x;
+    for (int v = 0; v < vectors; v++)
+        for (int i = 0; i < tile->conv->in; i++)
+            store(gathered + i * apart + v * WIDTH, load(tile->x[v] + offset + i * tile->plane));
+}
+
+static void run_gathered(const Call *call, const Band *band, Tile *spread, const Region *part) {
+    float gathered[GATHERED_FLOATS];
+    Term terms[TERMS_MAX];
+    Tile tile = *spread;
+    Walk walk = walk_begin(call, part, 0);
+    tile.plane = (size_t)band->vectors * WIDTH;
+    tile.terms = terms;
+    tile.times = 1;
+    for (int i = 0; i < tile.channels; i++)
+        terms[i] = (Term){i * (ptrdiff_t)tile.plane, i * band->rows};
+    for (int v = 0; v < band->vectors; v++) tile.x[v] = gathered + v * WIDTH;
+    for (int vectors; walk.vectors > 0; walk.vectors -= vectors) {
+        vectors = next_vectors(walk.vectors, band->vectors);
+        for (int v = 0; v < vectors; v++) walk_on(&walk, spread, v);
+        memcpy(tile.y, spread->y, sizeof tile.y);
+        gather(spread, vectors, gathered, tile.plane);
+        run_channels(call, band, &tile, tiles[0][band->rows][vectors]);
     }
+}
+
+/* At most half a vector of each row: two rows in a vector, the last of an odd number twice. */
+static void run_halves(const Call *call, const Band *band, Tile *tile, Region part) {
+    int row_end = part.row_end, is_odd = (row_end - part.row_begin) % 2;
+    part.row_end -= is_odd;
+    tile->x_apart = (size_t)call->conv->row_step * call->conv->width * call->lanes;
+    tile->y_apart = call->conv->y_row;
+    run_part(call, band, tile, &part, 1);
+    if (!is_odd) return;
+    part.row_begin = row_end - 1;
+    part.row_end = row_end;
+    tile->x_apart = tile->y_apart = 0;
+    run_part(call, band, tile, &part, 1);
+}
+
+/* What leaves half a vector or more empty goes in halves, where there are rows to share it or
+ * nothing may be written beyond. */
+static void run_region(const Call *call, const Band *band, Tile *tile, const Region *region) {
+    Region part = *region;
+    int fit = call->fit;
+    int rest = fit > 1 ? (region->column_end - region->column_begin) % fit : 0;
+    int has_rows = region->row_end - region->row_begin > 1;
+    if (rest > 0 && 2 * rest <= fit && (has_rows || region->column_begin > 0)) {
+        part.column_end = part.column_begin + rest;
+        run_halves(call, band, tile, part);
+        part.column_begin = part.column_end;
+        part.column_end = region->column_end;
+    }
+    if (band->gathers && tile->term_count == 1)
+        run_gathered(call, band, tile, &part);
+    else
+        run_part(call, band, tile, &part, 0);
 }
 
 /* Lines are fetched where there are so many that they are not there yet; of x where these are of so
@@ -386,138 +525,13 @@ static int fetches(int channels, size_t plane) {
     return channels * plane >= FETCHED_FLOATS_MIN && kernels_fetches();
 }
 
-/* The terms of several channels, where those of one are few: a loop over them is soon at its end.
- * More stay apart, as a CPU notices that a term's x is equally far from channel to channel and
- * fetches it, if the same instruction loads it. */
-enum { TERMS_MAX = 64, FEW_TERMS = 4, FEW_IN_ALL = 32 };
-
-static void list_terms(Tile *tile, Term *terms, ptrdiff_t *first, int rows) {
-    const KernelConv *conv = tile->conv;
-    int count = tile->met_count, in = conv->in, channels = 1;
-    if (count <= FEW_TERMS) channels = count > 0 ? TERMS_MAX / count : in;
-    if (channels > in || (int64_t)in * count <= FEW_IN_ALL) channels = in;
-    tile->channels = channels;
-    tile->terms = terms;
-    tile->first = first;
-    for (int c = 0; c < channels; c++)
-        for (int i = 0; i < tile->met_count; i++) {
-            const Met *met = tile->met + i;
-            ptrdiff_t x = (ptrdiff_t)(c * tile->plane) + met->offset;
-            *terms++ = (Term){x, (ptrdiff_t)(c * conv->tap_count + met->tap) * rows};
-            *first = x;
-            first += met->is_first;
-        }
-    tile->first_count = (int)(first - tile->first);
-}
-
-/* How many tiles side by side to make for one range of output channels before the next: the fewer
- * the terms, the more, but their x shall stay in the L1 cache. */
-static int count_times(const Tile *tile, int vectors) {
-    enum { FLOATS = 12288, TIMES_MAX = 16 };
-    int64_t floats = (int64_t)tile->conv->in * tile->met_count * vectors * WIDTH;
-    return floats * TIMES_MAX <= FLOATS ? TIMES_MAX : floats > FLOATS ? 1 : (int)(FLOATS / floats);
-}
-
-/* Output channels [begin, end) in tiles of `rows`, by up to so many vectors. */
-typedef struct Band {
-    int begin, end, rows, vectors;
-    int in_halves;
-    int gathers;
-    int fetches_x;
-} Band;
-
-/* The same vectors for all its channels. */
-static void run_channels(const Call *call, Tile *tile, const Band *band, int vectors) {
-    const KernelConv *conv = call->conv;
-    size_t weights_of_one = (size_t)conv->in * conv->tap_count;
-    for (int channel = band->begin; channel < band->end; channel += band->rows) {
-        tile->weight = call->packed + channel * weights_of_one;
-        tile->bias = call->bias ? call->bias + channel : NULL;
-        tile->y_offset = channel * conv->y_channel;
-        tile->fetches_x = band->fetches_x && channel == band->begin;
-        tiles[band->in_halves][band->rows][vectors](tile);
-    }
-}
-
-/* A few tiles' vectors after the others, so that their x stays in the L1 cache. */
-static void run_band(const Call *call, const Tile *of_part, Walk walk, const Band *band) {
-    static const Met in_place = {0, 0, 0};
-    float gathered[GATHERED_FLOATS];
+static void run_band(const Call *call, const Band *band, int row_begin, int row_end) {
+    int rows[KERNEL_TAPS_MAX], columns[KERNEL_TAPS_MAX]; /* of the window */
     Term terms[KERNEL_TAPS_MAX];
-    ptrdiff_t first[KERNEL_TAPS_MAX + 1];
-    Tile tile = *of_part;
-    if (band->gathers) {
-        tile.met = &in_place;
-        tile.plane = (size_t)band->vectors * WIDTH;
-    }
-    list_terms(&tile, terms, first, band->rows);
-    int times_max = band->gathers ? 1 : count_times(&tile, band->vectors);
-    for (int vectors; walk.vectors > 0; walk.vectors -= vectors * tile.times) {
-        vectors = next_vectors(walk.vectors, band->vectors);
-        for (int v = 0; v < vectors; v++) walk_on(&walk, &tile, v);
-        tile.times = 1;
-        if (vectors == band->vectors) tile.times += walk_far(&walk, &tile, vectors, times_max - 1);
-        tile.next = walk.x + walk.at - tile.x[0];
-        if (band->gathers) gather(of_part, &tile, vectors, gathered);
-        run_channels(call, &tile, band, vectors);
-    }
-}
-
-static void run_part(const Call *call, Tile *tile, const Region *part, int in_halves) {
+    ptrdiff_t ahead[KERNEL_TAPS_MAX];
     const KernelConv *conv = call->conv;
-    Walk walk = walk_begin(call, part, in_halves);
-    int is_pixel = !in_halves && conv->tap_count == 1 && tile->met_count == 1;
-    int fetches_x =
-        !in_halves && conv->in >= FETCHED_CHANNELS_MIN && fetches(conv->in, tile->plane);
-    tile->fetches_y = fetches(conv->out, conv->y_channel);
-    for (int o = 0, end; o < conv->out; o = end) {
-        int rows = next_rows(conv->out - o);
-        end = o + rows;
-        while (end < conv->out && next_rows(conv->out - end) == rows) end += rows;
-        Band band = {o, end, rows, VECTORS_OF(rows), .in_halves = in_halves};
-        band.gathers = is_pixel && end - o >= GATHER_OUTPUTS_MIN &&
-                       (int64_t)conv->in * band.vectors * WIDTH <= GATHERED_FLOATS;
-        band.fetches_x = fetches_x && !band.gathers;
-        run_band(call, tile, walk, &band);
-    }
-}
-
-/* At most half a vector of each row: two rows in a vector, the last of an odd number twice. */
-static void run_halves(const Call *call, Tile *tile, Region part) {
-    int row_end = part.row_end, is_odd = (row_end - part.row_begin) % 2;
-    part.row_end -= is_odd;
-    tile->x_apart = (size_t)call->conv->row_step * call->conv->width * call->lanes;
-    tile->y_apart = call->conv->y_row;
-    run_part(call, tile, &part, 1);
-    if (!is_odd) return;
-    part.row_begin = row_end - 1;
-    part.row_end = row_end;
-    tile->x_apart = tile->y_apart = 0;
-    run_part(call, tile, &part, 1);
-}
-
-/* What leaves half a vector or more empty goes in halves, where there are rows to share it or
- * nothing may be written beyond. */
-static void run_region(const Call *call, Tile *tile, const Region *region) {
-    Region part = *region;
-    int fit = WIDTH / call->lanes;
-    int rest = fit > 1 ? (region->column_end - region->column_begin) % fit : 0;
-    int has_rows = region->row_end - region->row_begin > 1;
-    if (rest > 0 && 2 * rest <= fit && (has_rows || region->column_begin > 0)) {
-        part.column_end = part.column_begin + rest;
-        run_halves(call, tile, part);
-        part.column_begin = part.column_end;
-        part.column_end = region->column_end;
-    }
-    run_part(call, tile, &part, 0);
-}
-
-void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
-    KernelOutput y, int lanes, int count, int row_begin, int row_end) {
-    int rows[KERNEL_TAPS_MAX + 1], columns[KERNEL_TAPS_MAX + 1]; /* of the window */
-    Met met[KERNEL_TAPS_MAX];
-    Tile tile = {.conv = conv, .plane = (size_t)conv->height * conv->width * lanes, .met = met};
-    Call call = {conv, packed, bias, x, y, lanes, count};
+    Tile tile = {.conv = conv, .plane = call->plane, .terms = terms, .ahead = ahead};
+    tile.fetches_y = call->fetches_y;
     int window_columns = conv->tap_columns;
     int window_rows = window_columns > 0 ? conv->tap_count / window_columns : 0;
     Region region;
@@ -531,8 +545,30 @@ void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias
             region.column_end = conv->columns;
             int column_count =
                 find_meeting(conv->taps, window_columns, 1, 0, column, &region.column_end, columns);
-            tile.met_count = list_met(conv, rows, row_count, columns, column_count, met);
-            run_region(&call, &tile, &region);
+            list_terms(band, rows, row_count, columns, column_count, &tile, terms);
+            if (band->fetches_x) list_ahead(&tile, row_count, column_count, ahead);
+            run_region(call, band, &tile, &region);
         }
+    }
+}
+
+void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
+    KernelOutput y, int lanes, int count, int row_begin, int row_end) {
+    Call call = {.conv = conv, .packed = packed, .bias = bias, .x = x, .y = y};
+    call.lanes = lanes;
+    call.count = count;
+    call.fit = WIDTH / lanes;
+    call.plane = (size_t)conv->height * conv->width * lanes;
+    call.fetches_x = conv->in >= FETCHED_CHANNELS_MIN && fetches(conv->in, call.plane);
+    call.fetches_y = fetches(conv->out, conv->y_channel);
+    for (int o = 0, end; o < conv->out; o = end) {
+        int rows = next_rows(conv, conv->out - o);
+        end = o + rows;
+        while (end < conv->out && next_rows(conv, conv->out - end) == rows) end += rows;
+        Band band = {.begin = o, .end = end, .rows = rows, .vectors = VECTORS_OF(rows)};
+        band.gathers = conv->tap_count == 1 && end - o >= GATHER_OUTPUTS_MIN &&
+                       (int64_t)conv->in * band.vectors * WIDTH <= GATHERED_FLOATS;
+        band.fetches_x = call.fetches_x && !band.gathers;
+        run_band(&call, &band, row_begin, row_end);
     }
 }

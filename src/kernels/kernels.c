@@ -54,8 +54,8 @@ const Kernels *kernels_for_rows(const Kernels *kernels, size_t floats) {
     return kernels;
 }
 
-/* Intel's do it by themselves: with results fetched, forward of 3 to 16 channels, 32 x 32 pixels, was
- * 2 to 5 % faster on Zen 4 and 7 % slower on Emerald Rapids. */
+/* Intel's do it by themselves: with results fetched, forward of 3 to 16 channels, 32 x 32 pixels,
+ * was 2 to 5 % faster on Zen 4 and 7 % slower on Emerald Rapids. */
 int kernels_fetches(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
