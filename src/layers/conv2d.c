@@ -49,6 +49,7 @@ typedef struct State {
     Conv2dSizes sizes;
     int is_depthwise; /* depthwise.h does it, without scratch */
     int weight, bias; /* tensors; bias -1 without one */
+    int plans;        /* scratch: Plans */
     int packed;       /* scratch: all weights in the kernels' order */
     int halo;         /* scratch: x or dy with zeros around, for each thread */
     int sums;     /* scratch for each thread: of conv_weight_gradient or winograd, or for results */
@@ -58,6 +59,13 @@ typedef struct State {
     size_t halo_floats; /* of one microbatch */
     size_t sums_floats; /* of one thread */
 } State;
+
+/* Made once: each time, it would take some percent of a batch of 4 samples. */
+typedef struct Plans {
+    const Kernels *kernels; /* that they are for; NULL: not made */
+    Conv2dPlan forward, weight_gradient;
+    Conv2dPlan input_gradient; /* of the only phase, with stride 1 */
+} Plans;
 
 /* ---- set-up ---- */
 
@@ -170,6 +178,7 @@ static void add_scratch(Layer *self, State *state) {
     if (winograd > state->sums_floats) state->sums_floats = winograd;
     if (spread > state->sums_floats) state->sums_floats = spread;
     size_t pairs = weights / (size_t)conv.tap_count;
+    state->plans = layer_add_scratch(self, sizeof(Plans) / sizeof(float));
     state->packed = layer_add_scratch(self, pairs * (size_t)packed_weights(sizes));
     state->halo = layer_add_scratch(self, state->halo_floats * threads * (size_t)state->together);
     state->sums = layer_add_scratch(self, state->sums_floats * threads);
@@ -191,6 +200,18 @@ static Status configure(Layer *self, Shape in, Shape *out) {
 }
 
 /* ---- running a plan ---- */
+
+static const Plans *plans_of(const Layer *self, const Pass *pass) {
+    const State *state = self->state;
+    Plans *plans = (Plans *)layer_scratch(self, state->plans, 0);
+    if (plans->kernels == pass->kernels) return plans;
+    plans->kernels = pass->kernels;
+    conv2d_plan_forward(&plans->forward, &state->sizes, pass->kernels, self->lanes);
+    conv2d_plan_weight_gradient(&plans->weight_gradient, &state->sizes, pass->kernels, self->lanes);
+    conv2d_plan_input_gradient(
+        &plans->input_gradient, &state->sizes, pass->kernels, self->lanes, 0, 0);
+    return plans;
+}
 
 typedef struct Call {
     const Layer *self;
@@ -327,7 +348,6 @@ static void run_depthwise(Call *call, const DepthwisePlan *plan) {
 
 static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
     const State *state = self->state;
-    Conv2dPlan plan;
     DepthwisePlan depthwise;
     Call call = {.self = self,
         .state = state,
@@ -339,8 +359,7 @@ static void forward(Layer *self, const Pass *pass, const Tensor *x, Tensor *y) {
         depthwise_plan_forward(&depthwise, &state->sizes, pass->kernels, pass->batch->lanes);
         run_depthwise(&call, &depthwise);
     } else {
-        conv2d_plan_forward(&plan, &state->sizes, pass->kernels, pass->batch->lanes);
-        run_in_groups(&call, &plan);
+        run_in_groups(&call, &plans_of(self, pass)->forward);
     }
 }
 
@@ -430,8 +449,12 @@ static void parameter_gradients(Call *call) {
 
 static void input_gradient(Call *call) {
     const Conv2dSizes *sizes = &call->state->sizes;
-    Conv2dPlan plan;
     call->from = call->dy;
+    if (sizes->stride[HEIGHT] == 1 && sizes->stride[WIDTH] == 1) {
+        run_in_groups(call, &plans_of(call->self, call->pass)->input_gradient);
+        return;
+    }
+    Conv2dPlan plan;
     for (int row = 0; row < sizes->stride[HEIGHT] && row < sizes->x_size[HEIGHT]; row++)
         for (int column = 0; column < sizes->stride[WIDTH] && column < sizes->x_size[WIDTH];
              column++) {
@@ -444,13 +467,13 @@ static void input_gradient(Call *call) {
 static void backward_in_groups(Call *call) {
     const Pass *pass = call->pass;
     const Conv2dSizes *sizes = &call->state->sizes;
-    Conv2dPlan plan;
-    conv2d_plan_weight_gradient(&plan, sizes, pass->kernels, pass->batch->lanes);
-    call->plan = &plan;
-    call->put_gradient = put_group_gradient;
-    call->out_together = sizes->out / sizes->groups;
-    parameter_gradients(call);
-    call->plan = NULL;
+    if (pass->batch->node_count > 0) {
+        call->plan = &plans_of(call->self, pass)->weight_gradient;
+        call->put_gradient = put_group_gradient;
+        call->out_together = sizes->out / sizes->groups;
+        parameter_gradients(call);
+        call->plan = NULL;
+    }
     if (call->to->data != NULL) input_gradient(call);
 }
 
