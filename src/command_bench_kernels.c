@@ -1,5 +1,7 @@
 /* command_bench_kernels.c - lockstep bench kernels: what one thread makes of this machine.
  *
+ * Lanes are a microbatch's samples. With 16 and 32 of them a batch of 64 passes by, as in training
+ * on one rank; few lanes are for batches as small, or for ranks as many: that microbatch is all.
  * Each case is a network of one layer, so that what is measured is what training does. A layer that
  * multiplies is compared with the peak of multiply-adds, the others with a copy: as if each of
  * their values were moved once, forward x and y, backward x, dy and dx. A convolution that saves
@@ -11,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SAMPLES = 64, FLAT_FLOATS = 1 << 16, DETAIL_BYTES = 96, JOB_BYTES = 256 };
+enum { SAMPLES_MAX = 64, FLAT_FLOATS = 1 << 16, DETAIL_BYTES = 96, JOB_BYTES = 256 };
 
 static const struct {
     const char *layer, *input, *options;
@@ -64,7 +66,7 @@ enum { WIDEST = 16 }; /* lanes that any vector divides: the peak is that of the 
 
 typedef struct LayerBench {
     char detail[DETAIL_BYTES];
-    int lanes;
+    int lanes, samples;
     Job job;
     Network *network;
     Batch batch;
@@ -72,7 +74,7 @@ typedef struct LayerBench {
     Pass forward, input_gradient, weight_gradient, backward;
     Tensor dx;
     float *parameters, *gradient;
-    int64_t sample_index[SAMPLES];
+    int64_t sample_index[SAMPLES_MAX];
 } LayerBench;
 
 static Status read_layer(LayerBench *bench, int number) {
@@ -89,7 +91,7 @@ static void fill(float *data, size_t floats) {
 }
 
 static void plan_passes(LayerBench *bench, const Kernels *kernels) {
-    batch_plan(&bench->batch, SAMPLES, bench->lanes, 0, 1);
+    batch_plan(&bench->batch, bench->samples, bench->lanes, 0, 1);
     REQUIRE(bench->batch.lanes == bench->lanes && bench->batch.node_count == 1);
     bench->nodeless = bench->batch;
     bench->nodeless.node_count = 0;
@@ -119,7 +121,7 @@ static Status create(LayerBench *bench, int number, const Kernels *kernels) {
     Tensor x = *network_input(bench->network), dy = network_output_gradient(bench->network);
     fill(x.data, x.stride * (size_t)bench->batch.local_count);
     fill(dy.data, dy.stride * (size_t)bench->batch.local_count);
-    for (int s = 0; s < SAMPLES; s++) bench->sample_index[s] = s;
+    for (int s = 0; s < bench->samples; s++) bench->sample_index[s] = s;
     return STATUS_OK;
 }
 
@@ -166,7 +168,7 @@ static void report(const BenchOptions *options, const char *subject, const char 
 }
 
 static void measure_product(LayerBench *bench, const BenchOptions *options) {
-    double operations = 2 * bench->network->layers[0]->multiply_adds * SAMPLES, rates[4];
+    double operations = 2 * bench->network->layers[0]->multiply_adds * bench->samples, rates[4];
     const char *layer = bench->network->layers[0]->type->name;
     BenchPeak peak;
     BenchWork works[4] = {bench_peak(&peak, kernels_find(bench->forward.kernels->isa, WIDEST)),
@@ -198,7 +200,7 @@ static Status measure_stream(LayerBench *bench, const BenchOptions *options) {
 }
 
 static Status measure_layer(int number, int lanes, const char *isa, const BenchOptions *options) {
-    LayerBench bench = {.lanes = lanes};
+    LayerBench bench = {.lanes = lanes, .samples = lanes < case_lanes[0] ? lanes : SAMPLES_MAX};
     Status status = create(&bench, number, kernels_find(isa, lanes));
     if (status == STATUS_OK) {
         if (cases[number].is_product)
