@@ -64,7 +64,7 @@ typedef struct State {
 typedef struct Plans {
     const Kernels *kernels; /* that they are for; NULL: not made */
     Conv2dPlan forward, weight_gradient;
-    Conv2dPlan input_gradient; /* of the only phase, with stride 1 */
+    Conv2dPlan input_gradient; /* where it has one phase */
 } Plans;
 
 /* ---- set-up ---- */
@@ -201,6 +201,12 @@ static Status configure(Layer *self, Shape in, Shape *out) {
 
 /* ---- running a plan ---- */
 
+/* Whether the input's gradient is one convolution. */
+static int has_one_phase(const Conv2dSizes *sizes) {
+    return sizes->stride[HEIGHT] == 1 && sizes->stride[WIDTH] == 1;
+}
+
+/* Local; before the threads. */
 static const Plans *plans_of(const Layer *self, const Pass *pass) {
     const State *state = self->state;
     Plans *plans = (Plans *)layer_scratch(self, state->plans, 0);
@@ -208,8 +214,9 @@ static const Plans *plans_of(const Layer *self, const Pass *pass) {
     plans->kernels = pass->kernels;
     conv2d_plan_forward(&plans->forward, &state->sizes, pass->kernels, self->lanes);
     conv2d_plan_weight_gradient(&plans->weight_gradient, &state->sizes, pass->kernels, self->lanes);
-    conv2d_plan_input_gradient(
-        &plans->input_gradient, &state->sizes, pass->kernels, self->lanes, 0, 0);
+    if (has_one_phase(&state->sizes))
+        conv2d_plan_input_gradient(
+            &plans->input_gradient, &state->sizes, pass->kernels, self->lanes, 0, 0);
     return plans;
 }
 
@@ -450,7 +457,7 @@ static void parameter_gradients(Call *call) {
 static void input_gradient(Call *call) {
     const Conv2dSizes *sizes = &call->state->sizes;
     call->from = call->dy;
-    if (sizes->stride[HEIGHT] == 1 && sizes->stride[WIDTH] == 1) {
+    if (has_one_phase(sizes)) {
         run_in_groups(call, &plans_of(call->self, call->pass)->input_gradient);
         return;
     }
