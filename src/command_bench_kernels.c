@@ -1,7 +1,8 @@
 /* command_bench_kernels.c - lockstep bench kernels: what one thread makes of this machine.
  *
- * Lanes are a microbatch's samples. With 16 and 32 of them a batch of 64 passes by, as in training
- * on one rank; few lanes are for batches as small, or for ranks as many: that microbatch is all.
+ * Lanes are a microbatch's samples. A batch of 64 passes by, as in training on one rank; few lanes
+ * are also measured with no more samples than these, as for small batches or on many ranks.
+ *
  * Each case is a network of one layer, so that what is measured is what training does. A layer that
  * multiplies is compared with the peak of multiply-adds, the others with a copy: as if each of
  * their values were moved once, forward x and y, backward x, dy and dx. A convolution that saves
@@ -59,7 +60,9 @@ static const struct {
     {"residual", "[16, 8, 8]", "{layers: [relu], projection: [relu]}", 0},
 };
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
-static const int case_lanes[] = {16, 4, 32};
+static const struct {
+    int lanes, samples;
+} batches[] = {{16, SAMPLES_MAX}, {4, SAMPLES_MAX}, {4, 4}, {32, SAMPLES_MAX}};
 enum { WIDEST = 16 }; /* lanes that any vector divides: the peak is that of the widest */
 
 /* ---- a network of one layer ---- */
@@ -81,8 +84,8 @@ static Status read_layer(LayerBench *bench, int number) {
     char text[JOB_BYTES];
     snprintf(text, sizeof text, "model: {input: %s, layers: [{%s: %s}]}", cases[number].input,
         cases[number].layer, cases[number].options);
-    snprintf(bench->detail, sizeof bench->detail, "%s %s, %d lanes", cases[number].input,
-        cases[number].options, bench->lanes);
+    snprintf(bench->detail, sizeof bench->detail, "%s %s, %d lanes, batch %d", cases[number].input,
+        cases[number].options, bench->lanes, bench->samples);
     return job_file_parse(&bench->job, "bench", text, NULL, 0);
 }
 
@@ -199,8 +202,9 @@ static Status measure_stream(LayerBench *bench, const BenchOptions *options) {
     return STATUS_OK;
 }
 
-static Status measure_layer(int number, int lanes, const char *isa, const BenchOptions *options) {
-    LayerBench bench = {.lanes = lanes, .samples = lanes < case_lanes[0] ? lanes : SAMPLES_MAX};
+static Status measure_layer(int number, int batch, const char *isa, const BenchOptions *options) {
+    int lanes = batches[batch].lanes;
+    LayerBench bench = {.lanes = lanes, .samples = batches[batch].samples};
     Status status = create(&bench, number, kernels_find(isa, lanes));
     if (status == STATUS_OK) {
         if (cases[number].is_product)
@@ -260,7 +264,7 @@ static void measure_flat(FlatBench *bench, const BenchOptions *options) {
 }
 
 static Status bench_flat(const char *isa, const BenchOptions *options) {
-    FlatBench bench = {.kernels = kernels_find(isa, case_lanes[0])};
+    FlatBench bench = {.kernels = kernels_find(isa, WIDEST)};
     Status status = STATUS_OK;
     for (int b = 0; b < FLAT_BLOCKS && status == STATUS_OK; b++)
         status = MEMORY_ALLOCATE(&bench.blocks[b], FLAT_FLOATS, "block");
@@ -293,11 +297,11 @@ static void bench_machine(const Kernels *kernels, const BenchOptions *options) {
 static Status run(Comm *comm, const CommandLine *line) {
     (void)comm;
     const char *isa = line->train.engine.isa;
-    bench_machine(kernels_find(isa, case_lanes[0]), &line->bench);
+    bench_machine(kernels_find(isa, WIDEST), &line->bench);
     TRY(bench_flat(isa, &line->bench));
     for (int i = 0; i < CASE_COUNT; i++)
-        for (size_t l = 0; l < sizeof case_lanes / sizeof *case_lanes; l++)
-            TRY(measure_layer(i, case_lanes[l], isa, &line->bench));
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+            TRY(measure_layer(i, (int)b, isa, &line->bench));
     return STATUS_OK;
 }
 
