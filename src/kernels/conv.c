@@ -280,15 +280,17 @@ INLINE int next_change(KernelRange range, int at, int end) {
     return change > at && change < end ? change : end;
 }
 
-/* The rows (or columns) of the window, `count` taps `step` apart, that meet x in result row (or
- * column) `at`; and up to which one, at most *end, they are the same. */
-INLINE int find_meeting(
-    const KernelTap *taps, int count, int step, const int in_rows, int at, int *end, int *found) {
+/* Those rows (or columns) of the window, `count` taps `step` apart, that meet x in result row (or
+ * column) `at`: how far they are from the window's first, in x and in the tile's weights; and up to
+ * which one, at most *end, they are the same. */
+INLINE int find_meeting(const Band *band, const KernelTap *taps, int count, int step,
+    const int in_rows, int at, int *end, Term *found) {
+    const KernelTap *tap = taps;
     int found_count = 0;
-    for (int i = 0; i < count; i++, taps += step) {
-        KernelRange range = in_rows ? taps->rows : taps->columns;
+    for (int i = 0; i < count; i++, tap += step) {
+        KernelRange range = in_rows ? tap->rows : tap->columns;
         *end = next_change(range, at, *end);
-        found[found_count] = i;
+        found[found_count] = (Term){tap->offset - taps->offset, i * step * band->rows};
         found_count += (at >= range.begin) & (at < range.end);
     }
     return found_count;
@@ -305,21 +307,20 @@ static int count_channels(int in, int terms) {
     return channels < in ? channels : in;
 }
 
-/* The taps of some of the window's rows and columns. */
-static void list_terms(const Band *band, const int *rows, int row_count, const int *columns,
+/* Those of some of the window's rows and columns. */
+static void list_terms(const Band *band, const Term *rows, int row_count, const Term *columns,
     int column_count, Tile *tile, Term *terms) {
     const KernelConv *conv = tile->conv;
     tile->term_count = row_count * column_count;
     tile->channels = count_channels(conv->in, tile->term_count);
-    ptrdiff_t x = 0, weight = 0;
+    Term first = {conv->tap_count > 0 ? conv->taps->offset : 0, 0};
     for (int i = 0; i < tile->channels; i++) {
         for (int r = 0; r < row_count; r++)
-            for (int c = 0; c < column_count; c++) {
-                int tap = rows[r] * conv->tap_columns + columns[c];
-                *terms++ = (Term){x + conv->taps[tap].offset, weight + tap * band->rows};
-            }
-        x += (ptrdiff_t)tile->plane;
-        weight += conv->tap_count * band->rows;
+            for (int c = 0; c < column_count; c++)
+                *terms++ = (Term){first.x + rows[r].x + columns[c].x,
+                    first.weight + rows[r].weight + columns[c].weight};
+        first.x += (ptrdiff_t)tile->plane;
+        first.weight += conv->tap_count * band->rows;
     }
 }
 
@@ -526,8 +527,7 @@ static int fetches(int channels, size_t plane) {
 }
 
 static void run_band(const Call *call, const Band *band, int row_begin, int row_end) {
-    int rows[KERNEL_TAPS_MAX], columns[KERNEL_TAPS_MAX]; /* of the window */
-    Term terms[KERNEL_TAPS_MAX];
+    Term terms[KERNEL_TAPS_MAX], rows[KERNEL_TAPS_MAX], columns[KERNEL_TAPS_MAX]; /* of a window */
     ptrdiff_t ahead[KERNEL_TAPS_MAX];
     const KernelConv *conv = call->conv;
     Tile tile = {.conv = conv, .plane = call->plane, .terms = terms, .ahead = ahead};
@@ -538,13 +538,13 @@ static void run_band(const Call *call, const Band *band, int row_begin, int row_
     for (int row = row_begin; row < row_end; row = region.row_end) {
         region.row_begin = row;
         region.row_end = row_end;
-        int row_count =
-            find_meeting(conv->taps, window_rows, window_columns, 1, row, &region.row_end, rows);
+        int row_count = find_meeting(
+            band, conv->taps, window_rows, window_columns, 1, row, &region.row_end, rows);
         for (int column = 0; column < conv->columns; column = region.column_end) {
             region.column_begin = column;
             region.column_end = conv->columns;
-            int column_count =
-                find_meeting(conv->taps, window_columns, 1, 0, column, &region.column_end, columns);
+            int column_count = find_meeting(
+                band, conv->taps, window_columns, 1, 0, column, &region.column_end, columns);
             list_terms(band, rows, row_count, columns, column_count, &tile, terms);
             if (band->fetches_x) list_ahead(&tile, row_count, column_count, ahead);
             run_region(call, band, &tile, &region);
