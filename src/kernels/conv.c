@@ -1,63 +1,12 @@
-/* conv.c - convolution in register tiles: some output channels by some vectors of results.
+/* conv.c - convolution in tiles (conv_tile.h): some output channels by some vectors of results.
  *
  * A vector of results is a piece of a row, lanes and all, or its halves are pieces of two rows,
- * where one would leave half of it empty; for each input channel and tap a tile loads as many
- * vectors of x, wherever their rows are, and multiplies them with one weight per output channel.
- * The grid of results is cut into regions whose results meet x with the same taps; the other taps,
- * which meet the zeros around x, are left out; a band of output channels with equal tiles goes
- * through all of them. Every result adds the same terms in the same order whatever tile it falls
- * into. */
-#include "src/kernels/kernel.h"
-#include <string.h>
-
-/* Tiles of 8, 6, 4, 3, 2 or 1 output channels, by up to as many vectors as the registers hold. */
-enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
-#define UP_TO_2(MAKE, rows) MAKE(rows, 1) MAKE(rows, 2)
-#define UP_TO_3(MAKE, rows) UP_TO_2(MAKE, rows) MAKE(rows, 3)
-#define UP_TO_4(MAKE, rows) UP_TO_3(MAKE, rows) MAKE(rows, 4)
-#if defined(__AVX512VL__) || defined(__aarch64__)
-#define UP_TO_6(MAKE, rows) UP_TO_4(MAKE, rows) MAKE(rows, 5) MAKE(rows, 6)
-#define VECTORS_OF(rows) ((rows) == 8 ? 3 : (rows) == 6 ? 4 : 6)
-#define FOR_8_AND_6(MAKE) UP_TO_3(MAKE, 8) UP_TO_4(MAKE, 6)
-#define FOR_4_AND_3(MAKE) UP_TO_6(MAKE, 4) UP_TO_6(MAKE, 3)
-#define FOR_2_AND_1(MAKE) UP_TO_6(MAKE, 2) UP_TO_6(MAKE, 1)
-#define FOURS_SUIT(conv, few) (few)
-#else
-#define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
-#define FOR_8_AND_6(MAKE) UP_TO_2(MAKE, 6)
-#define FOR_4_AND_3(MAKE) UP_TO_3(MAKE, 4) UP_TO_4(MAKE, 3)
-#define FOR_2_AND_1(MAKE) UP_TO_4(MAKE, 2) UP_TO_4(MAKE, 1)
-#ifdef __FMA__
-#define FOURS_SUIT(conv, few) ((few) && (conv)->tap_count == 1)
-#else
-#define FOURS_SUIT(conv, few) ((void)(conv), 0) /* products take registers, too */
-#endif
-#endif
-#define FOR_TILES(MAKE) FOR_8_AND_6(MAKE) FOR_4_AND_3(MAKE) FOR_2_AND_1(MAKE)
-
-/* Output channels of the next tile: the largest that leaves no small rest. Where results have few
- * terms, time goes to writing, and fewer channels by more vectors write more lines in a row, if
- * they fill these; windows of one pixel gain anyway. */
-INLINE int next_rows(const KernelConv *conv, int rows_left) {
-    enum { TERMS_FEW_TO_WRITE = 64 };
-    if (FOURS_SUIT(conv, (int64_t)conv->in * conv->tap_count <= TERMS_FEW_TO_WRITE) &&
-        rows_left % 4 == 0)
-        return 4;
-#if defined(__AVX512VL__) || defined(__aarch64__)
-    if (rows_left == 6 || rows_left == 9 || rows_left == 10 || rows_left == 12) return 6;
-    if (rows_left >= 8) return 8;
-#else
-    if (rows_left >= 6 && rows_left != 7 && rows_left != 8) return 6;
-#endif
-    if (rows_left == 3 || rows_left == 5) return 3;
-    return rows_left >= 4 ? 4 : rows_left >= 2 ? 2 : 1;
-}
-
-/* Vectors of the next tile; the last two share what is left. */
-INLINE int next_vectors(int64_t vectors_left, int most) {
-    if (vectors_left <= most) return (int)vectors_left;
-    return vectors_left < 2 * most ? (int)(vectors_left + 1) / 2 : most;
-}
+ * where one would leave half of it empty. The grid of results is cut into regions whose results
+ * meet x with the same taps; the other taps, which meet the zeros around x, are left out, or where
+ * they meet x with other columns of a vector, masked. A band of output channels with equal tiles
+ * goes through all regions. Every result adds the same terms in the same order whatever tile it
+ * falls into. */
+#include "src/kernels/conv_tile.h"
 
 void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packed) {
     for (int o = 0, rows; o < conv->out; o += rows) {
@@ -71,189 +20,12 @@ void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packe
     }
 }
 
-/* ---- one tile ---- */
-
-/* A term of each result: where it finds x, and the tile's weights. */
-typedef struct Term {
-    ptrdiff_t x, weight;
-} Term;
-
-typedef struct Tile {
-    const KernelConv *conv;
-    size_t plane;      /* floats of x from one channel to the next */
-    int term_count;    /* of a channel */
-    const Term *terms; /* of `channels` channels of x, one after the other; so many of the next have
-                          the same, channels * plane further */
-    int channels;
-    const ptrdiff_t *ahead; /* the x of those terms that meet it before others do */
-    int ahead_count;
-    const float *weight;
-    const float *bias;           /* at the first output channel; NULL: start from zero */
-    const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
-    float *y[VECTORS_MAX];       /* in output channel 0 */
-    int times;                   /* tiles side by side; of halves 1 */
-    ptrdiff_t to_next;           /* floats of x from here to the tiles that follow these */
-    int fetches_x, fetches_y;    /* what those will meet first; y, before it is written */
-    size_t y_offset;             /* of the first output channel */
-    size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
-} Tile;
-
-INLINE Vector load_halves(const float *first, const float *second) {
-    return __builtin_shufflevector(load_half(first), load_half(second), COUNT_UP);
-}
-
-/* One vector, or where `apart` is not NULL its halves, so far apart. */
-INLINE Vector load_term(const float *p, const ptrdiff_t *apart) {
-    return apart ? load_halves(p, p + *apart) : load(p);
-}
-
-INLINE void store_halves(float *first, float *second, Vector v) {
-    HalfVector half[2];
-    memcpy(half, &v, sizeof v);
-    store_half(first, half[0]);
-    store_half(second, half[1]);
-}
-
-/* The products of one tap: its vectors are held while the weights pass by, or where the registers
- * are too few, its weights while the vectors do. */
-INLINE void add_weight_by_weight(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
-    const float *const *x, ptrdiff_t at, const ptrdiff_t *apart, const int rows,
-    const int vectors) {
-    Vector term[VECTORS_MAX];
-    UNROLL
-    for (int v = 0; v < vectors; v++) term[v] = load_term(x[v] + at, apart);
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        Vector factor = broadcast(weight[r]);
-        UNROLL
-        for (int v = 0; v < vectors; v++) sum[r][v] += factor * term[v];
-    }
-}
-
-INLINE void add_vector_by_vector(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weight,
-    const float *const *x, ptrdiff_t at, const ptrdiff_t *apart, const int rows,
-    const int vectors) {
-    Vector factor[ROWS_MAX];
-    UNROLL
-    for (int r = 0; r < rows; r++) factor[r] = broadcast(weight[r]);
-    UNROLL
-    for (int v = 0; v < vectors; v++) {
-        Vector term = load_term(x[v] + at, apart);
-        UNROLL
-        for (int r = 0; r < rows; r++) sum[r][v] += factor[r] * term;
-    }
-}
-
-INLINE void add_term(Vector sum[ROWS_MAX][VECTORS_MAX], const float *weights, const float *const *x,
-    const Term *term, const ptrdiff_t *apart, const int rows, const int vectors) {
-    if (rows * vectors + vectors + 1 <= REGISTERS)
-        add_weight_by_weight(sum, weights + term->weight, x, term->x, apart, rows, vectors);
-    else
-        add_vector_by_vector(sum, weights + term->weight, x, term->x, apart, rows, vectors);
-}
-
-enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
-
-/* Let the second-level cache get, while a tile computes, what the next will be the first to read of
- * some channels. A CPU that fetches by itself what is read in turn loses count of many channels,
- * and stops where a page ends. */
-INLINE void fetch_ahead(const Tile *tile, const float *const *x, const int vectors) {
-    const ptrdiff_t *end = tile->ahead + tile->ahead_count;
-    for (const ptrdiff_t *ahead = tile->ahead; ahead < end; ahead++) {
-        ptrdiff_t at = tile->to_next + *ahead;
-        UNROLL
-        for (int v = 0; v < vectors; v += VECTORS_OF_LINE) __builtin_prefetch(x[v] + at, 0, 2);
-    }
-}
-
-/* The same with what a tile will write: lines of y, a plane apart, that its stores would wait for.
- */
-INLINE void fetch_results(const Tile *tile, size_t at, const int rows, const int vectors) {
-    UNROLL
-    for (int v = 0; v < vectors; v += VECTORS_OF_LINE) {
-        UNROLL
-        for (int r = 0; r < rows; r++)
-            __builtin_prefetch(tile->y[v] + at + r * tile->conv->y_channel, 0, 2);
-    }
-}
-
-/* Channel by channel of x, so that the taps find in the L1 cache what they share. Loads and
- * multiply-adds leave a core that two threads share no room for other instructions: terms know
- * their places, and eight go together. */
-INLINE void add_products(const Tile *tile, Vector sum[ROWS_MAX][VECTORS_MAX], size_t passed,
-    const int rows, const int vectors, const int in_halves) {
-    const ptrdiff_t x_apart = (ptrdiff_t)tile->x_apart, *apart = in_halves ? &x_apart : NULL;
-    const float *x[VECTORS_MAX], *weights = tile->weight;
-    const size_t x_step = tile->channels * tile->plane;
-    const size_t weight_step = (size_t)tile->channels * tile->conv->tap_count * rows;
-    UNROLL
-    for (int v = 0; v < vectors; v++) x[v] = tile->x[v] + passed;
-    for (int left = tile->conv->in; left > 0; left -= tile->channels) {
-        int channels = left < tile->channels ? left : tile->channels;
-        const Term *end = tile->terms + channels * tile->term_count;
-        /* Unlikely, so that the registers are the other loop's. */
-        if (!in_halves && __builtin_expect(tile->fetches_x, 0)) fetch_ahead(tile, x, vectors);
-        UNROLL_BY_8
-        for (const Term *term = tile->terms; term < end; term++)
-            add_term(sum, weights, x, term, apart, rows, vectors);
-        UNROLL
-        for (int v = 0; v < vectors; v++) x[v] += x_step;
-        weights += weight_step;
-    }
-}
-
-/* One tile, `passed` floats beyond the first. */
-INLINE void conv_tile(
-    const Tile *tile, size_t passed, const int rows, const int vectors, const int in_halves) {
-    Vector sum[ROWS_MAX][VECTORS_MAX];
-    size_t channel = tile->conv->y_channel, apart = tile->y_apart;
-    if (!in_halves && tile->fetches_y) fetch_results(tile, passed + tile->y_offset, rows, vectors);
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);
-        UNROLL
-        for (int v = 0; v < vectors; v++) sum[r][v] = start;
-    }
-    add_products(tile, sum, passed, rows, vectors, in_halves);
-    UNROLL
-    for (int v = 0; v < vectors; v++) {
-        float *y = tile->y[v] + tile->y_offset + passed; /* kept, it would take registers */
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            float *to = y + r * channel;
-            if (in_halves)
-                store_halves(to, to + apart, sum[r][v]);
-            else
-                store(to, sum[r][v]);
-        }
-    }
-}
-
-INLINE void conv_tiles(const Tile *tile, const int rows, const int vectors) {
-    size_t passed = 0, end = (size_t)tile->times * vectors * WIDTH;
-    for (; passed < end; passed += vectors * WIDTH) conv_tile(tile, passed, rows, vectors, 0);
-}
-
-#define MAKE_TILE(rows, vectors)                                                                   \
-    static void tile_##rows##x##vectors(const Tile *tile) {                                        \
-        conv_tiles(tile, rows, vectors);                                                           \
-    }                                                                                              \
-    static void halves_##rows##x##vectors(const Tile *tile) {                                      \
-        conv_tile(tile, 0, rows, vectors, 1);                                                      \
-    }
-FOR_TILES(MAKE_TILE)
-
-typedef void ConvTile(const Tile *tile);
-#define TABLE_ENTRY(rows, vectors) [0][rows][vectors] = tile_##rows##x##vectors,
-#define HALVES_ENTRY(rows, vectors) [1][rows][vectors] = halves_##rows##x##vectors,
-static ConvTile *const tiles[2][ROWS_MAX + 1][VECTORS_MAX + 1] = {
-    FOR_TILES(TABLE_ENTRY) FOR_TILES(HALVES_ENTRY)};
-
 /* ---- regions of results ---- */
 
 /* Rows and columns of results that meet x with the same taps. */
 typedef struct Region {
     int row_begin, row_end, column_begin, column_end;
+    int is_edge; /* a vector wide, in columns some of which meet zeros with some of the taps */
 } Region;
 
 /* What KERNEL(conv) is called with. */
@@ -322,6 +94,19 @@ static void list_terms(const Band *band, const Term *rows, int row_count, const 
         first.x += (ptrdiff_t)tile->plane;
         first.weight += conv->tap_count * band->rows;
     }
+}
+
+/* Where the taps of some columns meet x in a vector of results, the first in column `at`. */
+static void list_masks(
+    const Call *call, const Term *columns, int column_count, int at, Tile *tile, VectorInt *masks) {
+    const VectorInt places = {COUNT_UP};
+    int begin = -(call->conv->taps->column + at) * call->lanes;
+    int end = begin + call->conv->width * call->lanes;
+    for (int c = 0; c < column_count; c++) {
+        int passed = (int)columns[c].x;
+        masks[c] = (places >= begin - passed) & (places < end - passed);
+    }
+    tile->masks_end = masks + column_count;
 }
 
 /* Those of the window's furthest rows and columns: what they meet, the others meet later, for the
@@ -436,10 +221,9 @@ static void run_channels(const Call *call, const Band *band, Tile *tile, ConvTil
 
 /* Some tiles' vectors for all the band's channels, then the next, so that their x stays in the L1
  * cache. */
-static void run_part(
-    const Call *call, const Band *band, Tile *tile, const Region *part, int in_halves) {
-    ConvTile *const *run = tiles[in_halves][band->rows];
-    Walk walk = walk_begin(call, part, in_halves);
+static void run_part(const Call *call, const Band *band, Tile *tile, const Region *part, int kind) {
+    ConvTile *const *run = tiles[kind][band->rows];
+    Walk walk = walk_begin(call, part, kind == HALVES);
     int times_max = count_times(tile, &walk, band->vectors);
     for (int vectors; walk.vectors > 0; walk.vectors -= vectors * tile->times) {
         vectors = next_vectors(walk.vectors, band->vectors);
@@ -481,7 +265,7 @@ static void run_gathered(const Call *call, const Band *band, Tile *spread, const
         for (int v = 0; v < vectors; v++) walk_on(&walk, spread, v);
         memcpy(tile.y, spread->y, sizeof tile.y);
         gather(spread, vectors, gathered, tile.plane);
-        run_channels(call, band, &tile, tiles[0][band->rows][vectors]);
+        run_channels(call, band, &tile, tiles[WHOLE][band->rows][vectors]);
     }
 }
 
@@ -491,12 +275,12 @@ static void run_halves(const Call *call, const Band *band, Tile *tile, Region pa
     part.row_end -= is_odd;
     tile->x_apart = (size_t)call->conv->row_step * call->conv->width * call->lanes;
     tile->y_apart = call->conv->y_row;
-    run_part(call, band, tile, &part, 1);
+    run_part(call, band, tile, &part, HALVES);
     if (!is_odd) return;
     part.row_begin = row_end - 1;
     part.row_end = row_end;
     tile->x_apart = tile->y_apart = 0;
-    run_part(call, band, tile, &part, 1);
+    run_part(call, band, tile, &part, HALVES);
 }
 
 /* What leaves half a vector or more empty goes in halves, where there are rows to share it or
@@ -515,7 +299,7 @@ static void run_region(const Call *call, const Band *band, Tile *tile, const Reg
     if (band->gathers && tile->term_count == 1)
         run_gathered(call, band, tile, &part);
     else
-        run_part(call, band, tile, &part, 0);
+        run_part(call, band, tile, &part, region->is_edge ? MASKED : WHOLE);
 }
 
 /* Lines are fetched where there are so many that they are not there yet; of x where these are of so
@@ -526,28 +310,43 @@ static int fetches(int channels, size_t plane) {
     return channels * plane >= FETCHED_FLOATS_MIN && kernels_fetches();
 }
 
+/* The columns of results from `column` on that are cut alike: a vector of the edge, or all between
+ * its two sides. */
+static Region next_columns(const Call *call, int column) {
+    const KernelConv *conv = call->conv;
+    int middle_end = conv->columns - conv->edge;
+    Region region = {.column_begin = column, .column_end = middle_end};
+    region.is_edge = column < conv->edge || column >= middle_end;
+    if (region.is_edge) region.column_end = column + call->fit;
+    return region;
+}
+
 static void run_band(const Call *call, const Band *band, int row_begin, int row_end) {
     Term terms[KERNEL_TAPS_MAX], rows[KERNEL_TAPS_MAX], columns[KERNEL_TAPS_MAX]; /* of a window */
     ptrdiff_t ahead[KERNEL_TAPS_MAX];
+    VectorInt masks[KERNEL_EDGE_TAPS];
     const KernelConv *conv = call->conv;
-    Tile tile = {.conv = conv, .plane = call->plane, .terms = terms, .ahead = ahead};
+    Tile tile = {
+        .conv = conv, .plane = call->plane, .terms = terms, .ahead = ahead, .masks = masks};
     tile.fetches_y = call->fetches_y;
     int window_columns = conv->tap_columns;
     int window_rows = window_columns > 0 ? conv->tap_count / window_columns : 0;
-    Region region;
-    for (int row = row_begin; row < row_end; row = region.row_end) {
-        region.row_begin = row;
-        region.row_end = row_end;
-        int row_count = find_meeting(
-            band, conv->taps, window_rows, window_columns, 1, row, &region.row_end, rows);
-        for (int column = 0; column < conv->columns; column = region.column_end) {
-            region.column_begin = column;
-            region.column_end = conv->columns;
+    for (int row = row_begin, next_row; row < row_end; row = next_row) {
+        next_row = row_end;
+        int row_count =
+            find_meeting(band, conv->taps, window_rows, window_columns, 1, row, &next_row, rows);
+        for (int column = conv->edge, left = conv->columns; left > 0;) {
+            Region region = next_columns(call, column);
+            region.row_begin = row;
+            region.row_end = next_row;
             int column_count = find_meeting(
                 band, conv->taps, window_columns, 1, 0, column, &region.column_end, columns);
             list_terms(band, rows, row_count, columns, column_count, &tile, terms);
             if (band->fetches_x) list_ahead(&tile, row_count, column_count, ahead);
+            if (region.is_edge) list_masks(call, columns, column_count, column, &tile, masks);
             run_region(call, band, &tile, &region);
+            left -= region.column_end - column;
+            column = region.column_end < conv->columns ? region.column_end : 0;
         }
     }
 }

@@ -47,6 +47,8 @@ enum {
     KERNEL_WINOGRAD_LANES = 128  /* lanes of the tiles that are taken together */
 };
 
+enum { KERNEL_EDGE_TAPS = 16 }; /* tap columns of a convolution that has an edge, at most */
+
 typedef struct KernelRange {
     int begin, end;
 } KernelRange;
@@ -70,6 +72,8 @@ typedef struct KernelConv {
     int in, out;
     int height, width;          /* of x */
     int rows, columns;          /* of the grid of results */
+    int edge;                   /* the first and the last so many columns of results: only there may
+                                   taps leave x to the left or right, and meet zeros */
     int row_step, column_step;  /* rows and columns of x from one result to the next */
     int tap_count, tap_columns; /* of the window, and of each of its rows: `columns` of */
     const KernelTap *taps;      /* its rows one after the other */
@@ -228,9 +232,9 @@ typedef struct Kernels {
     /* ---- conv.c, conv_gradient.c: as KernelConv says ----
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
-     * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
-     * x to the left or right. Up to a vector beyond the end of x may be read, but does not count.
-     */
+     * then column_step must be 1, y_column = lanes, columns * lanes >= width, and a tap that leaves
+     * x to the left or right does so in the `edge`: of whole vectors, as are the columns, of which
+     * it is at most half. Up to a vector before and beyond x may be read, but does not count. */
 
     /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);

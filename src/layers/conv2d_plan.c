@@ -178,6 +178,31 @@ static int find_meetings(Conv2dPlan *plan, int fit, int fit_rows) {
     return are_same;
 }
 
+/* The columns of results on either side whose taps leave the image, in whole vectors of `fit`: a
+ * kernel that masks what these meet needs no halo. 0: there are none, or a halo costs less. It is
+ * copied once for all the results; masks cost a part of the work at an edge, a larger one where
+ * registers are few, and an edge is met when all between the two is done: by then, the second-level
+ * cache shall still have the image. */
+static int find_edge(const Conv2dPlan *plan, int fit) {
+    enum { PRODUCTS_MAX = 160, PRODUCTS_MAX_NARROW = 32, FLOATS_MAX = 131072, ROW_SHARE = 3 };
+    const KernelConv *conv = &plan->conv;
+    int is_narrow = plan->kernels->width < KERNEL_WIDTH_MAX, edge = 0;
+    int64_t floats = (int64_t)conv->in * conv->height * conv->width * plan->lanes;
+    if (conv->out * conv->tap_count > (is_narrow ? PRODUCTS_MAX_NARROW : PRODUCTS_MAX) ||
+        floats > FLOATS_MAX || conv->column_step > 1 || conv->columns % fit != 0 ||
+        conv->tap_columns > KERNEL_EDGE_TAPS)
+        return 0;
+    for (int t = 0; t < conv->tap_count; t++) {
+        const KernelTap *tap = &plan->taps[t];
+        if (tap->columns.end == 0) continue;
+        if (tap->column + tap->columns.begin < 0) edge = larger(edge, -tap->column);
+        if (tap->column + tap->columns.end > conv->width)
+            edge = larger(edge, tap->column + conv->columns - conv->width);
+    }
+    edge = (edge + fit - 1) / fit * fit;
+    return ROW_SHARE * 2 * edge <= conv->columns ? edge : 0;
+}
+
 /* Lanes narrower than the machine's vectors: let these hold several columns where that can be. */
 static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int leaves_image) {
     /* Regions of less cost more than the taps that they leave out; in two rows, of half of it. */
@@ -190,11 +215,13 @@ static void finish_plan(Conv2dPlan *plan, const Kernels *kernels, int lanes, int
     plan->image_height = conv->height;
     plan->image_width = conv->width;
     int fit = packs_columns ? larger(wide->width, GROUP_FLOATS) / lanes : 1;
-    if (!find_meetings(plan, fit, 1) && packs_columns) find_meetings(plan, PAIR_FLOATS / lanes, 2);
+    int are_same = find_meetings(plan, fit, 1);
+    if (packs_columns && leaves_image) conv->edge = find_edge(plan, wide->width / lanes);
+    if (packs_columns && !are_same && conv->edge == 0) find_meetings(plan, PAIR_FLOATS / lanes, 2);
     plan->steps = (Conv2dSteps){conv->y_channel, conv->y_row, conv->y_column / (size_t)lanes};
     plan->spreads = 0;
     if (packs_columns && plan->steps.column > 1) gather_results(plan);
-    if (packs_columns || !leaves_image)
+    if (!leaves_image || (packs_columns && conv->edge == 0))
         add_halo(plan, !leaves_image, packs_columns ? conv->column_step : 1);
     for (int t = 0; t < conv->tap_count; t++) {
         KernelTap *tap = &plan->taps[t];

@@ -57,7 +57,14 @@ static const Case cases[] = {
     {1, 1, 1, 1, {1, 1}, ONE, NONE, ONE, 1, 0},
     {13, 5, 4, 11, {2, 2}, ONE, {1, 1}, ONE, 1, 0},
     {2, 30, 33, 5, {3, 3}, ONE, {1, 1}, ONE, 1, 0},
-    {32, 6, 7, 34, {3, 3}, ONE, {1, 1}, ONE, 1, 0}, /* winograd where it pays */
+    {3, 6, 32, 3, {3, 3}, ONE, {1, 1}, ONE, 1, 0}, /* edges masked, as in the next six */
+    {4, 7, 32, 5, {5, 5}, ONE, NONE, ONE, 1, 0},
+    {2, 5, 96, 1, {3, 5}, ONE, {0, 2}, ONE, 1, 0},
+    {6, 9, 32, 3, {3, 4}, {2, 1}, ONE, ONE, 3, 0},
+    {2, 4, 48, 3, {3, 3}, ONE, {1, 3}, {1, 3}, 1, 0},
+    {2, 3, 51, 2, {1, 4}, ONE, {0, 1}, ONE, 1, 0},
+    {2, 2, 400, 3, {1, 3}, ONE, {0, 41}, ONE, 1, 0}, /* and columns that meet nothing */
+    {32, 6, 7, 34, {3, 3}, ONE, {1, 1}, ONE, 1, 0},  /* winograd where it pays */
     {5, 8, 8, 7, {3, 3}, ONE, {1, 1}, ONE, 1, 1},
     {3, 7, 9, 4, {3, 3}, ONE, {0, 2}, ONE, 1, 1},
     {4, 3, 3, 6, {3, 3}, ONE, NONE, ONE, 2, 1},
