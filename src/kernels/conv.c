@@ -28,6 +28,12 @@ typedef struct Region {
     int is_edge; /* a vector wide, in columns some of which meet zeros with some of the taps */
 } Region;
 
+/* What is read after all tiles: so many lines of it are fetched at a time. */
+typedef struct Next {
+    const float *at, *end;
+    int lines;
+} Next;
+
 /* What KERNEL(conv) is called with. */
 typedef struct Call {
     const KernelConv *conv;
@@ -38,6 +44,9 @@ typedef struct Call {
     int fit;                  /* pixels in a vector */
     size_t plane;             /* floats of x from one channel to the next */
     int fetches_x, fetches_y; /* as Tile's */
+    int fetches_ahead;        /* y before its own tile: terms are too few to get it meanwhile */
+    Next *next;
+    int64_t next_floats, vectors; /* of it in all, and of results in a channel */
 } Call;
 
 /* Output channels [begin, end) in tiles of `rows`, by up to so many vectors. */
@@ -206,6 +215,20 @@ static int count_times(const Tile *tile, const Walk *walk, int vectors) {
     return (int)(TERM_FLOATS_MAX / floats);
 }
 
+static void fetch_next(Next *next) {
+    const float *at = next->at;
+    for (int i = 0; i < next->lines && at < next->end; i++, at += LINE)
+        __builtin_prefetch(at, 0, 2);
+    next->at = at;
+}
+
+/* From the y of a tile's channels to those that the next will write. */
+static ptrdiff_t find_ahead(const Band *band, const Tile *tile, int channel) {
+    const KernelConv *conv = tile->conv;
+    if (channel + band->rows < band->end) return (ptrdiff_t)(band->rows * conv->y_channel);
+    return tile->y_to_next - (ptrdiff_t)((channel - band->begin) * conv->y_channel);
+}
+
 /* The same vectors for all the band's channels. */
 static void run_channels(const Call *call, const Band *band, Tile *tile, ConvTile *run) {
     const KernelConv *conv = call->conv;
@@ -214,9 +237,17 @@ static void run_channels(const Call *call, const Band *band, Tile *tile, ConvTil
         tile->weight = call->packed + channel * weights_of_one;
         tile->bias = call->bias ? call->bias + channel : NULL;
         tile->y_offset = channel * conv->y_channel;
+        if (call->fetches_ahead) tile->y_ahead = find_ahead(band, tile, channel);
         tile->fetches_x = band->fetches_x && channel == band->begin;
+        if (call->next_floats > 0) fetch_next(call->next);
         run(tile);
     }
+}
+
+/* Lines of what is read next to fetch with so many vectors of results in one tile's channels. */
+static int count_lines(const Call *call, const Band *band, int vectors) {
+    int64_t results = call->vectors * ((call->conv->out + band->rows - 1) / band->rows);
+    return (int)(call->next_floats * vectors / (results * LINE)) + 1;
 }
 
 /* Some tiles' vectors for all the band's channels, then the next, so that their x stays in the L1
@@ -231,7 +262,10 @@ static void run_part(const Call *call, const Band *band, Tile *tile, const Regio
         tile->times = 1;
         if (times_max > 1 && vectors == band->vectors)
             tile->times += walk_far(&walk, vectors, times_max - 1);
-        tile->to_next = walk.x + walk.at - tile->x[0];
+        tile->x_to_next = walk.x + walk.at - tile->x[0];
+        tile->y_to_next = walk.y + walk.at - tile->y[0];
+        if (call->next_floats > 0)
+            call->next->lines = count_lines(call, band, vectors * tile->times);
         run_channels(call, band, tile, run[vectors]);
     }
 }
@@ -352,14 +386,18 @@ static void run_band(const Call *call, const Band *band, int row_begin, int row_
 }
 
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
-    KernelOutput y, int lanes, int count, int row_begin, int row_end) {
-    Call call = {.conv = conv, .packed = packed, .bias = bias, .x = x, .y = y};
+    KernelOutput y, int lanes, int count, int row_begin, int row_end, KernelBlock next) {
+    Next to_fetch = {next.data, next.data + (kernels_fetches() ? next.floats : 0), 0};
+    Call call = {.conv = conv, .packed = packed, .bias = bias, .x = x, .y = y, .next = &to_fetch};
     call.lanes = lanes;
     call.count = count;
     call.fit = WIDTH / lanes;
     call.plane = (size_t)conv->height * conv->width * lanes;
     call.fetches_x = conv->in >= FETCHED_CHANNELS_MIN && fetches(conv->in, call.plane);
     call.fetches_y = fetches(conv->out, conv->y_channel);
+    call.fetches_ahead = call.fetches_y && has_few_terms(conv);
+    call.next_floats = to_fetch.end - to_fetch.at;
+    call.vectors = (int64_t)(row_end - row_begin) * conv->columns * lanes * count / WIDTH + 1;
     for (int o = 0, end; o < conv->out; o = end) {
         int rows = next_rows(conv, conv->out - o);
         end = o + rows;

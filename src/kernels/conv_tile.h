@@ -21,28 +21,31 @@ enum { ROWS_MAX = 8, VECTORS_MAX = 6 };
 #define FOR_8_AND_6(MAKE) UP_TO_3(MAKE, 8) UP_TO_4(MAKE, 6)
 #define FOR_4_AND_3(MAKE) UP_TO_6(MAKE, 4) UP_TO_6(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_6(MAKE, 2) UP_TO_6(MAKE, 1)
-#define FOURS_SUIT(conv, few) (few)
+#define FOURS_SUIT(conv) has_few_terms(conv)
 #else
 #define VECTORS_OF(rows) ((rows) == 6 ? 2 : (rows) == 4 ? 3 : 4)
 #define FOR_8_AND_6(MAKE) UP_TO_2(MAKE, 6)
 #define FOR_4_AND_3(MAKE) UP_TO_3(MAKE, 4) UP_TO_4(MAKE, 3)
 #define FOR_2_AND_1(MAKE) UP_TO_4(MAKE, 2) UP_TO_4(MAKE, 1)
 #ifdef __FMA__
-#define FOURS_SUIT(conv, few) ((few) && (conv)->tap_count == 1)
+#define FOURS_SUIT(conv) (has_few_terms(conv) && (conv)->tap_count == 1)
 #else
-#define FOURS_SUIT(conv, few) ((void)(conv), 0) /* products take registers, too */
+#define FOURS_SUIT(conv) ((void)(conv), 0) /* products take registers, too */
 #endif
 #endif
 #define FOR_TILES(MAKE) FOR_8_AND_6(MAKE) FOR_4_AND_3(MAKE) FOR_2_AND_1(MAKE)
 
-/* Output channels of the next tile: the largest that leaves no small rest. Where results have few
- * terms, time goes to writing, and fewer channels by more vectors write more lines in a row, if
- * they fill these; windows of one pixel gain anyway. */
+/* Where results have few terms, time goes to writing. */
+INLINE int has_few_terms(const KernelConv *conv) {
+    enum { TERMS_FEW = 64 };
+    return (int64_t)conv->in * conv->tap_count <= TERMS_FEW;
+}
+
+/* Output channels of the next tile: the largest that leaves no small rest. Where terms are few,
+ * fewer channels by more vectors write more lines in a row, if they fill these; windows of one
+ * pixel gain anyway. */
 INLINE int next_rows(const KernelConv *conv, int rows_left) {
-    enum { TERMS_FEW_TO_WRITE = 64 };
-    if (FOURS_SUIT(conv, (int64_t)conv->in * conv->tap_count <= TERMS_FEW_TO_WRITE) &&
-        rows_left % 4 == 0)
-        return 4;
+    if (FOURS_SUIT(conv) && rows_left % 4 == 0) return 4;
 #if defined(__AVX512VL__) || defined(__aarch64__)
     if (rows_left == 6 || rows_left == 9 || rows_left == 10 || rows_left == 12) return 6;
     if (rows_left >= 8) return 8;
@@ -81,10 +84,12 @@ typedef struct Tile {
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */
     float *y[VECTORS_MAX];       /* in output channel 0 */
     int times;                   /* tiles side by side, if these are whole; else 1 */
-    ptrdiff_t to_next;           /* floats of x from here to the tiles that follow these */
-    int fetches_x, fetches_y;    /* what those will meet first; y, before it is written */
-    size_t y_offset;             /* of the first output channel */
-    size_t x_apart, y_apart;     /* where vectors are halves: floats from the first to the second */
+    ptrdiff_t x_to_next;         /* floats from here to the tiles that follow these */
+    ptrdiff_t y_to_next;
+    ptrdiff_t y_ahead;        /* floats of y from here to those that are fetched */
+    int fetches_x, fetches_y; /* what those will meet first; y, before it is written */
+    size_t y_offset;          /* of the first output channel */
+    size_t x_apart, y_apart;  /* where vectors are halves: floats from the first to the second */
 } Tile;
 
 INLINE Vector load_halves(const float *first, const float *second) {
@@ -159,7 +164,7 @@ enum { VECTORS_OF_LINE = KERNEL_WIDTH < LINE ? LINE / KERNEL_WIDTH : 1 };
 INLINE void fetch_ahead(const Tile *tile, const float *const *x, const int vectors) {
     const ptrdiff_t *end = tile->ahead + tile->ahead_count;
     for (const ptrdiff_t *ahead = tile->ahead; ahead < end; ahead++) {
-        ptrdiff_t at = tile->to_next + *ahead;
+        ptrdiff_t at = tile->x_to_next + *ahead;
         UNROLL
         for (int v = 0; v < vectors; v += VECTORS_OF_LINE) __builtin_prefetch(x[v] + at, 0, 2);
     }
@@ -210,7 +215,7 @@ INLINE void conv_tile(
     Vector sum[ROWS_MAX][VECTORS_MAX];
     size_t channel = tile->conv->y_channel, apart = tile->y_apart;
     if (kind != HALVES && tile->fetches_y)
-        fetch_results(tile, passed + tile->y_offset, rows, vectors);
+        fetch_results(tile, passed + tile->y_offset + tile->y_ahead, rows, vectors);
     UNROLL
     for (int r = 0; r < rows; r++) {
         Vector start = broadcast(tile->bias ? tile->bias[r] : 0.0f);

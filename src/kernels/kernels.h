@@ -26,6 +26,12 @@ typedef struct KernelOutput {
     size_t stride;
 } KernelOutput;
 
+/* Some memory; with 0 floats, none. */
+typedef struct KernelBlock {
+    const float *data;
+    size_t floats;
+} KernelBlock;
+
 /* What batch norm needs to know of each channel, all float [channels]. A mean is stored as the sum
  * of two floats, so that data far from zero keeps its digits: z = (x - mean) * scale + shift, the
  * rest of the mean being in the shift. */
@@ -241,9 +247,10 @@ typedef struct Kernels {
 
     /* y = bias [out] + the sum, over i ascending and in each tap by tap, for result rows in
      * [row_begin, row_end) of `count` microbatches; more than one only where `width` > lanes. bias
-     * may be NULL. */
+     * may be NULL. `next` is what the thread will probably read after this: the caches may get it
+     * meanwhile. */
     void (*conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
-        KernelOutput y, int lanes, int count, int row_begin, int row_end);
+        KernelOutput y, int lanes, int count, int row_begin, int row_end, KernelBlock next);
 
     /* Of one microbatch: dweight [o - out_begin][i][t] = sum over results and lanes of dy [o] *
      * x [i] at tap t, and dbias [o - out_begin] that of dy [o], added up as `row_sums` would with

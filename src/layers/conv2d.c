@@ -267,16 +267,43 @@ static float *thread_sums(const Call *call, int thread) {
            (size_t)thread * call->state->sums_floats;
 }
 
+/* The first of an item's microbatches; how many they are. */
+static int find_microbatches(const Call *call, int item, int *count) {
+    int m = item / call->chunks * call->together, left = call->pass->batch->local_count - m;
+    *count = left < call->together ? left : call->together;
+    return m;
+}
+
+/* What a thread reads after one group of an item: the next group, or the first of the item that it
+ * will probably do then. None if it is too much for a part of the second-level cache, or the kernel
+ * streams whole images anyway. */
+static KernelBlock find_next(const Call *call, int item, int group) {
+    enum { FLOATS_MAX = 65536 };
+    const Conv2dPlan *plan = call->plan;
+    if (plan->halo.height == 0 && plan->conv.edge == 0) return (KernelBlock){NULL, 0};
+    if (++group == call->state->sizes.groups) {
+        item += threads_count(call->pass->threads);
+        group = 0;
+    }
+    int count, m = find_microbatches(call, item, &count);
+    if (count <= 0) return (KernelBlock){NULL, 0};
+    KernelInput images = layer_input(call->from, m);
+    size_t floats = (size_t)plan->conv.in * (size_t)plan->image_height * (size_t)plan->image_width *
+                    (size_t)plan->lanes;
+    KernelBlock next = {
+        images.data + (size_t)group * floats, (size_t)(count - 1) * images.stride + floats};
+    return next.floats > FLOATS_MAX ? (KernelBlock){NULL, 0} : next;
+}
+
 /* A range of rows of some microbatches, all groups; in pairs, as Winograd's tiles want them. */
 static void run_rows(void *context, int item, int thread) {
     const Call *call = context;
     const Conv2dPlan *plan = call->plan;
     const KernelConv *conv = &plan->conv;
-    int m = item / call->chunks * call->together, count = call->pass->batch->local_count - m;
+    int count, m = find_microbatches(call, item, &count);
     int chunk = item % call->chunks, pairs = (conv->rows + 1) / 2;
     int begin = 2 * (pairs * chunk / call->chunks), end = 2 * (pairs * (chunk + 1) / call->chunks);
     if (end > conv->rows) end = conv->rows;
-    if (count > call->together) count = call->together;
     const float *all_packed = layer_scratch(call->self, call->state->packed, 0);
     float *scratch = thread_sums(call, thread);
     size_t out = (size_t)conv->out;
@@ -291,8 +318,8 @@ static void run_rows(void *context, int item, int thread) {
             plan->kernels->winograd(
                 conv, packed, bias, x.data, y.data, scratch, plan->lanes, begin, end);
         else
-            plan->kernels->conv(
-                conv, packed, bias, x, side_by_side, plan->lanes, count, begin, end);
+            plan->kernels->conv(conv, packed, bias, x, side_by_side, plan->lanes, count, begin, end,
+                find_next(call, item, g));
         for (int i = 0; i < count && plan->spreads; i++)
             conv2d_spread(plan, scratch + (size_t)i * side_by_side.stride,
                 y.data + (size_t)i * y.stride, begin, end);

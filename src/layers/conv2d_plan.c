@@ -188,7 +188,8 @@ static int find_edge(const Conv2dPlan *plan, int fit) {
     const KernelConv *conv = &plan->conv;
     int is_narrow = plan->kernels->width < KERNEL_WIDTH_MAX, edge = 0;
     int64_t floats = (int64_t)conv->in * conv->height * conv->width * plan->lanes;
-    if (conv->out * conv->tap_count > (is_narrow ? PRODUCTS_MAX_NARROW : PRODUCTS_MAX) ||
+    if (conv->out > conv->in ||
+        conv->out * conv->tap_count > (is_narrow ? PRODUCTS_MAX_NARROW : PRODUCTS_MAX) ||
         floats > FLOATS_MAX || conv->column_step > 1 || conv->columns % fit != 0 ||
         conv->tap_columns > KERNEL_EDGE_TAPS)
         return 0;
