@@ -301,6 +301,7 @@ INLINE double sum_double_lanes(DoubleVector v) {
 #define KERNEL_FLAT_LIST(ENTRY)                                                                    \
     ENTRY(linear_weight_gradient)                                                                  \
     ENTRY(transpose)                                                                               \
+    ENTRY(copy_rows)                                                                               \
     ENTRY(row_sums)                                                                                \
     ENTRY(linear_forward_narrow)                                                                   \
     ENTRY(linear_input_gradient_narrow)                                                            \

@@ -235,6 +235,12 @@ typedef struct Kernels {
     void (*norm_input_gradient)(const float *dy, const float *x, float *dx, KernelNorm norm,
         int pixels, int lanes, int valid, int begin, int end);
 
+    /* ---- copy_rows.c ---- */
+
+    /* to [count][floats + gap] = from [count][floats], with zeros in the gaps. Up to a vector
+     * beyond the end of from may be read. */
+    void (*copy_rows)(const float *from, float *to, size_t floats, size_t gap, int count);
+
     /* ---- conv.c, conv_gradient.c: as KernelConv says ----
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:

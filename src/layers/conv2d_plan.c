@@ -92,27 +92,45 @@ static void copy_pixels(
 #undef COPY
 }
 
+/* A channel's rows, each followed by what columns the copy has more. Returns where they end. */
+static float *surround_rows(const Conv2dPlan *plan, const float *image, float *row) {
+    size_t floats = (size_t)(plan->image_width * plan->lanes);
+    size_t copy_row = (size_t)(plan->halo.width * plan->lanes);
+    plan->kernels->copy_rows(image, row, floats, copy_row - floats, plan->image_height);
+    return row + (size_t)plan->image_height * copy_row;
+}
+
+/* The same with the columns in phases, but nothing after the last. */
+static float *surround_phases(const Conv2dPlan *plan, const float *image, float *row) {
+    const Conv2dHalo *halo = &plan->halo;
+    size_t lanes = (size_t)plan->lanes;
+    size_t phase_row = (size_t)(halo->width / halo->phases) * lanes;
+    int count = plan->image_width / halo->phases, rest = plan->image_width % halo->phases;
+    float *done = row;
+    for (int r = 0; r < plan->image_height; r++, image += (size_t)plan->image_width * lanes)
+        for (int phase = 0; phase < halo->phases; phase++, row += phase_row) {
+            int pixels = count + (phase < rest);
+            memset(done, 0, (size_t)(row - done) * sizeof *done);
+            copy_pixels(row, 1, image + (size_t)phase * lanes, (size_t)halo->phases, pixels, lanes);
+            done = row + (size_t)pixels * lanes;
+        }
+    return done;
+}
+
 const float *conv2d_surround(
     const Conv2dPlan *plan, const float *image, int channels, float *copy) {
     const Conv2dHalo *halo = &plan->halo;
     if (halo->height == 0) return image;
-    size_t lanes = (size_t)plan->lanes, copy_row = (size_t)halo->width * lanes;
-    size_t phase_row = copy_row / (size_t)halo->phases;
+    size_t lanes = (size_t)plan->lanes;
+    size_t image_channel = (size_t)plan->image_height * (size_t)plan->image_width * lanes;
+    size_t copy_channel = (size_t)halo->height * (size_t)halo->width * lanes;
     float *row = copy + (size_t)(halo->top * halo->width + halo->left / halo->phases) * lanes;
     float *end = copy + conv2d_halo_floats(plan, channels), *done = copy;
-    int count = plan->image_width / halo->phases, rest = plan->image_width % halo->phases;
-    for (int c = 0; c < channels;
-         c++, row += (size_t)(halo->height - plan->image_height) * copy_row)
-        for (int r = 0; r < plan->image_height; r++) {
-            for (int phase = 0; phase < halo->phases; phase++, row += phase_row) {
-                int pixels = count + (phase < rest);
-                memset(done, 0, (size_t)(row - done) * sizeof *done);
-                copy_pixels(
-                    row, 1, image + (size_t)phase * lanes, (size_t)halo->phases, pixels, lanes);
-                done = row + (size_t)pixels * lanes;
-            }
-            image += (size_t)plan->image_width * lanes;
-        }
+    for (int c = 0; c < channels; c++, image += image_channel, row += copy_channel) {
+        memset(done, 0, (size_t)(row - done) * sizeof *done);
+        done =
+            halo->phases == 1 ? surround_rows(plan, image, row) : surround_phases(plan, image, row);
+    }
     memset(done, 0, (size_t)(end - done) * sizeof *done);
     return copy;
 }
