@@ -79,7 +79,7 @@ static size_t activation_floats(Network *network) {
     return plan_memory(network->body, network->lanes, network->microbatches_max, NULL);
 }
 
-/* With room for a vector that a kernel reads before the begin or beyond the end, here and below. */
+/* With room for what kernels read before the first number and beyond the last, here and below. */
 static Status allocate_activations(Network *network) {
     size_t floats = network->activation_bytes / sizeof(float) + 2 * KERNEL_WIDTH_MAX;
     TRY(MEMORY_ALLOCATE(&network->activation_block, floats, "activations"));

@@ -2,10 +2,10 @@
  *
  * A vector of results is a piece of a row, lanes and all, or its halves are pieces of two rows,
  * where one would leave half of it empty. The grid of results is cut into regions whose results
- * meet x with the same taps; the other taps, which meet the zeros around x, are left out, or where
- * they meet x with other columns of a vector, masked. A band of output channels with equal tiles
- * goes through all regions. Every result adds the same terms in the same order whatever tile it
- * falls into. */
+ * meet x with the same taps; the other taps, which meet the zeros around x, are left out or, where
+ * other columns of the same vector meet x, masked. A band of output channels with equal tiles goes
+ * through all regions. Every result adds the same terms in the same order whatever tile it falls
+ * into. */
 #include "src/kernels/conv_tile.h"
 
 void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packed) {
@@ -25,12 +25,13 @@ void KERNEL(conv_pack)(const KernelConv *conv, const float *weight, float *packe
 /* Rows and columns of results that meet x with the same taps. */
 typedef struct Region {
     int row_begin, row_end, column_begin, column_end;
-    int is_edge; /* a vector wide, in columns some of which meet zeros with some of the taps */
+    int is_edge; /* a vector wide: some of its columns meet zeros with some of the taps */
 } Region;
 
-/* What is read after all tiles: so many lines of it are fetched at a time. */
+/* What is read after all tiles: floats left to fetch, so many lines at a time. */
 typedef struct Next {
-    const float *at, *end;
+    const float *at;
+    int64_t left;
     int lines;
 } Next;
 
@@ -44,9 +45,10 @@ typedef struct Call {
     int fit;                  /* pixels in a vector */
     size_t plane;             /* floats of x from one channel to the next */
     int fetches_x, fetches_y; /* as Tile's */
-    int fetches_ahead;        /* y before its own tile: terms are too few to get it meanwhile */
+    int fetches_ahead;        /* y one tile before: with few terms, its own would wait for it */
     Next *next;
-    int64_t next_floats, vectors; /* of it in all, and of results in a channel */
+    int64_t next_floats; /* in all */
+    int64_t vectors;     /* of results in a channel */
 } Call;
 
 /* Output channels [begin, end) in tiles of `rows`, by up to so many vectors. */
@@ -216,10 +218,11 @@ static int count_times(const Tile *tile, const Walk *walk, int vectors) {
 }
 
 static void fetch_next(Next *next) {
-    const float *at = next->at;
-    for (int i = 0; i < next->lines && at < next->end; i++, at += LINE)
-        __builtin_prefetch(at, 0, 2);
-    next->at = at;
+    for (int i = 0; i < next->lines && next->left > 0; i++) {
+        __builtin_prefetch(next->at, 0, 2);
+        next->at += LINE;
+        next->left -= LINE;
+    }
 }
 
 /* From the y of a tile's channels to those that the next will write. */
@@ -244,10 +247,15 @@ static void run_channels(const Call *call, const Band *band, Tile *tile, ConvTil
     }
 }
 
-/* Lines of what is read next to fetch with so many vectors of results in one tile's channels. */
-static int count_lines(const Call *call, const Band *band, int vectors) {
+/* What to fetch while tiles of so many vectors compute, from x and y on: the walk is at the next.
+ */
+static void plan_fetches(const Call *call, const Band *band, const Walk *walk, const float *x,
+    const float *y, int vectors, Tile *tile) {
+    tile->x_to_next = walk->x + walk->at - x;
+    tile->y_to_next = walk->y + walk->at - y;
+    if (call->next_floats == 0) return;
     int64_t results = call->vectors * ((call->conv->out + band->rows - 1) / band->rows);
-    return (int)(call->next_floats * vectors / (results * LINE)) + 1;
+    call->next->lines = (int)(call->next_floats * vectors / (results * LINE)) + 1;
 }
 
 /* Some tiles' vectors for all the band's channels, then the next, so that their x stays in the L1
@@ -262,10 +270,7 @@ static void run_part(const Call *call, const Band *band, Tile *tile, const Regio
         tile->times = 1;
         if (times_max > 1 && vectors == band->vectors)
             tile->times += walk_far(&walk, vectors, times_max - 1);
-        tile->x_to_next = walk.x + walk.at - tile->x[0];
-        tile->y_to_next = walk.y + walk.at - tile->y[0];
-        if (call->next_floats > 0)
-            call->next->lines = count_lines(call, band, vectors * tile->times);
+        plan_fetches(call, band, &walk, tile->x[0], tile->y[0], vectors * tile->times, tile);
         run_channels(call, band, tile, run[vectors]);
     }
 }
@@ -297,6 +302,7 @@ static void run_gathered(const Call *call, const Band *band, Tile *spread, const
     for (int vectors; walk.vectors > 0; walk.vectors -= vectors) {
         vectors = next_vectors(walk.vectors, band->vectors);
         for (int v = 0; v < vectors; v++) walk_on(&walk, spread, v);
+        plan_fetches(call, band, &walk, spread->x[0], spread->y[0], vectors, &tile);
         memcpy(tile.y, spread->y, sizeof tile.y);
         gather(spread, vectors, gathered, tile.plane);
         run_channels(call, band, &tile, tiles[WHOLE][band->rows][vectors]);
@@ -330,10 +336,12 @@ static void run_region(const Call *call, const Band *band, Tile *tile, const Reg
         part.column_begin = part.column_end;
         part.column_end = region->column_end;
     }
-    if (band->gathers && tile->term_count == 1)
+    if (region->is_edge)
+        run_part(call, band, tile, &part, MASKED);
+    else if (band->gathers && tile->term_count == 1)
         run_gathered(call, band, tile, &part);
     else
-        run_part(call, band, tile, &part, region->is_edge ? MASKED : WHOLE);
+        run_part(call, band, tile, &part, WHOLE);
 }
 
 /* Lines are fetched where there are so many that they are not there yet; of x where these are of so
@@ -387,7 +395,7 @@ static void run_band(const Call *call, const Band *band, int row_begin, int row_
 
 void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias, KernelInput x,
     KernelOutput y, int lanes, int count, int row_begin, int row_end, KernelBlock next) {
-    Next to_fetch = {next.data, next.data + (kernels_fetches() ? next.floats : 0), 0};
+    Next to_fetch = {next.data, kernels_fetches() ? (int64_t)next.floats : 0, 0};
     Call call = {.conv = conv, .packed = packed, .bias = bias, .x = x, .y = y, .next = &to_fetch};
     call.lanes = lanes;
     call.count = count;
@@ -396,7 +404,7 @@ void KERNEL(conv)(const KernelConv *conv, const float *packed, const float *bias
     call.fetches_x = conv->in >= FETCHED_CHANNELS_MIN && fetches(conv->in, call.plane);
     call.fetches_y = fetches(conv->out, conv->y_channel);
     call.fetches_ahead = call.fetches_y && has_few_terms(conv);
-    call.next_floats = to_fetch.end - to_fetch.at;
+    call.next_floats = to_fetch.left;
     call.vectors = (int64_t)(row_end - row_begin) * conv->columns * lanes * count / WIDTH + 1;
     for (int o = 0, end; o < conv->out; o = end) {
         int rows = next_rows(conv, conv->out - o);

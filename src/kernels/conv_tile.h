@@ -78,7 +78,8 @@ typedef struct Tile {
     int channels;
     const ptrdiff_t *ahead; /* the x of those terms that meet it before others do */
     int ahead_count;
-    const VectorInt *masks, *masks_end; /* at an edge: of what terms meet, those of a row in turn */
+    const VectorInt *masks, *masks_end; /* at an edge: for each column of the window, what of a
+                                           vector meets x */
     const float *weight;
     const float *bias;           /* at the first output channel; NULL: start from zero */
     const float *x[VECTORS_MAX]; /* what a tap at row 0, column 0 would meet */

@@ -1,7 +1,8 @@
-/* copy_rows.c - an image's rows with zeros between them. */
+/* copy_rows.c - an image's rows, each followed by zeros. */
 #include "src/kernels/kernel.h"
 
-/* Whole vectors: what is too much falls on what is written later, but at the end. */
+/* Whole vectors: what they write too much is overwritten later; nothing is written beyond the end.
+ */
 INLINE void put(float *to, Vector v, const float *end) {
     if (end - to >= WIDTH)
         store(to, v);

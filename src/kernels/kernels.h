@@ -78,8 +78,8 @@ typedef struct KernelConv {
     int in, out;
     int height, width;          /* of x */
     int rows, columns;          /* of the grid of results */
-    int edge;                   /* the first and the last so many columns of results: only there may
-                                   taps leave x to the left or right, and meet zeros */
+    int edge;                   /* the first and the last so many columns of results, for whose
+                                   taps `conv` puts zeros to the left and right of x; or 0 */
     int row_step, column_step;  /* rows and columns of x from one result to the next */
     int tap_count, tap_columns; /* of the window, and of each of its rows: `columns` of */
     const KernelTap *taps;      /* its rows one after the other */
@@ -237,16 +237,17 @@ typedef struct Kernels {
 
     /* ---- copy_rows.c ---- */
 
-    /* to [count][floats + gap] = from [count][floats], with zeros in the gaps. Up to a vector
-     * beyond the end of from may be read. */
+    /* to [count][floats + gap] = from [count][floats], each row followed by zeros. Up to
+     * KERNEL_WIDTH_MAX floats beyond `from` may be read. */
     void (*copy_rows)(const float *from, float *to, size_t floats, size_t gap, int count);
 
     /* ---- conv.c, conv_gradient.c: as KernelConv says ----
      *
      * The vectors run along the rows of results. Where `width` > lanes, they hold several columns:
-     * then column_step must be 1, y_column = lanes, columns * lanes >= width, and a tap that leaves
-     * x to the left or right does so in the `edge`: of whole vectors, as are the columns, of which
-     * it is at most half. Up to a vector before and beyond x may be read, but does not count. */
+     * then column_step must be 1, y_column = lanes, columns * lanes >= width, and no tap may leave
+     * x to the left or right but in the edge. Where there is one, it and the columns are whole
+     * vectors, and it is at most half of the columns. Up to KERNEL_WIDTH_MAX floats before and
+     * beyond x may be read, but do not count. */
 
     /* packed [out * in * tap_count]: the weights in the order in which `conv` meets them. */
     void (*conv_pack)(const KernelConv *conv, const float *weight, float *packed);

@@ -275,8 +275,8 @@ static int find_microbatches(const Call *call, int item, int *count) {
 }
 
 /* What a thread reads after one group of an item: the next group, or the first of the item that it
- * will probably do then. None if it is too much for a part of the second-level cache, or the kernel
- * streams whole images anyway. */
+ * will probably do then. None if it does not lie together, is too much for a part of the
+ * second-level cache, or the kernel streams whole images anyway. */
 static KernelBlock find_next(const Call *call, int item, int group) {
     enum { FLOATS_MAX = 65536 };
     const Conv2dPlan *plan = call->plan;
@@ -286,7 +286,7 @@ static KernelBlock find_next(const Call *call, int item, int group) {
         group = 0;
     }
     int count, m = find_microbatches(call, item, &count);
-    if (count <= 0) return (KernelBlock){NULL, 0};
+    if (count <= 0 || (count > 1 && call->state->sizes.groups > 1)) return (KernelBlock){NULL, 0};
     KernelInput images = layer_input(call->from, m);
     size_t floats = (size_t)plan->conv.in * (size_t)plan->image_height * (size_t)plan->image_width *
                     (size_t)plan->lanes;

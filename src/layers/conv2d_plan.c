@@ -94,8 +94,8 @@ static void copy_pixels(
 
 /* A channel's rows, each followed by what columns the copy has more. Returns where they end. */
 static float *surround_rows(const Conv2dPlan *plan, const float *image, float *row) {
-    size_t floats = (size_t)(plan->image_width * plan->lanes);
-    size_t copy_row = (size_t)(plan->halo.width * plan->lanes);
+    size_t floats = (size_t)plan->image_width * (size_t)plan->lanes;
+    size_t copy_row = (size_t)plan->halo.width * (size_t)plan->lanes;
     plan->kernels->copy_rows(image, row, floats, copy_row - floats, plan->image_height);
     return row + (size_t)plan->image_height * copy_row;
 }

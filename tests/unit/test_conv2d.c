@@ -1,5 +1,6 @@
 /* test_conv2d.c - the convolution layer, with every instruction set and several microbatch sizes,
  * against the definition in plain loops: results, and gradients of weights, bias and input. */
+#include "src/layers/conv2d_plan.h"
 #include "src/memory.h"
 #include "tests/support/harness.h"
 #include "tests/support/unit_check.h"
@@ -57,14 +58,18 @@ static const Case cases[] = {
     {1, 1, 1, 1, {1, 1}, ONE, NONE, ONE, 1, 0},
     {13, 5, 4, 11, {2, 2}, ONE, {1, 1}, ONE, 1, 0},
     {2, 30, 33, 5, {3, 3}, ONE, {1, 1}, ONE, 1, 0},
-    {3, 6, 32, 3, {3, 3}, ONE, {1, 1}, ONE, 1, 0}, /* edges masked, as in the next six */
+    {3, 6, 32, 3, {3, 3}, ONE, {1, 1}, ONE, 1, 0}, /* edges masked, as in the next ten */
     {4, 7, 32, 5, {5, 5}, ONE, NONE, ONE, 1, 0},
     {2, 5, 96, 1, {3, 5}, ONE, {0, 2}, ONE, 1, 0},
-    {6, 9, 32, 3, {3, 4}, {2, 1}, ONE, ONE, 3, 0},
-    {2, 4, 48, 3, {3, 3}, ONE, {1, 3}, {1, 3}, 1, 0},
+    {6, 9, 33, 6, {3, 4}, {2, 1}, ONE, ONE, 3, 0},
+    {2, 4, 48, 2, {3, 3}, ONE, {1, 3}, {1, 3}, 1, 0},
     {2, 3, 51, 2, {1, 4}, ONE, {0, 1}, ONE, 1, 0},
-    {2, 2, 400, 3, {1, 3}, ONE, {0, 41}, ONE, 1, 0}, /* and columns that meet nothing */
-    {32, 6, 7, 34, {3, 3}, ONE, {1, 1}, ONE, 1, 0},  /* winograd where it pays */
+    {3, 2, 400, 2, {1, 3}, ONE, {0, 41}, ONE, 1, 0},  /* and columns that meet nothing */
+    {64, 2, 48, 80, {1, 3}, {1, 2}, NONE, ONE, 1, 0}, /* in a phase */
+    {80, 2, 46, 64, {1, 1}, ONE, {0, 1}, ONE, 1, 0},  /* between them, pixels gathered */
+    {2, 2, 96, 2, {1, 16}, {2, 1}, {0, 2}, ONE, 1, 0},
+    {2, 2, 97, 2, {1, 17}, {2, 1}, {0, 8}, ONE, 1, 0}, /* too many tap columns to be masked */
+    {32, 6, 7, 34, {3, 3}, ONE, {1, 1}, ONE, 1, 0},    /* winograd where it pays */
     {5, 8, 8, 7, {3, 3}, ONE, {1, 1}, ONE, 1, 1},
     {3, 7, 9, 4, {3, 3}, ONE, {0, 2}, ONE, 1, 1},
     {4, 3, 3, 6, {3, 3}, ONE, NONE, ONE, 2, 1},
@@ -196,7 +201,11 @@ static void assert_close(const float *got, const double *want, const double *siz
     }
 }
 
+/* With NaN where nothing was computed: what a kernel reads beyond its images must not count. */
 static void run(Harness *harness, const Reference *r) {
+    Network *network = harness->network;
+    size_t floats = network->activation_bytes / sizeof(float) + 2 * KERNEL_WIDTH_MAX;
+    for (size_t i = 0; i < floats; i++) network->activation_block[i] = NAN;
     memcpy(
         harness_tensor(harness, "0.weight")->data, r->weight, r->weight_count * sizeof *r->weight);
     memcpy(
@@ -222,6 +231,44 @@ static void check(const Reference *r, const char *isa, int microbatch) {
     free(dx);
     harness_free(&harness);
 }
+
+/* Whether the plan of a direction of the case, -1 forward, or else of a gradient's phase of
+ * columns, has an edge with four lanes. */
+static int has_edge(const Case *c, const Kernels *kernels, int phase) {
+    Conv2dSizes sizes = {.in = c->in, .out = c->out, .groups = c->groups};
+    sizes.x_size[HEIGHT] = c->height;
+    sizes.x_size[WIDTH] = c->width;
+    for (int d = 0; d < SIDES; d++) {
+        sizes.kernel[d] = c->kernel[d];
+        sizes.stride[d] = c->stride[d];
+        sizes.padding[d] = c->padding[d];
+        sizes.dilation[d] = c->dilation[d];
+        sizes.y_size[d] = output_size(c, d, sizes.x_size[d]);
+    }
+    static Conv2dPlan plan;
+    if (phase < 0)
+        conv2d_plan_forward(&plan, &sizes, kernels, 4);
+    else
+        conv2d_plan_input_gradient(&plan, &sizes, kernels, 4, 0, phase);
+    return plan.conv.edge > 0;
+}
+
+/* So that the cases still meet edges when somebody changes where these pay. */
+START_TEST(cases_have_edges) {
+    int forward = 0, gradient = 0, phases = 0;
+    const Kernels *kernels = kernels_find("auto", 4);
+    if (kernels_for_rows(kernels, KERNEL_WIDTH_MAX)->width < KERNEL_WIDTH_MAX) return;
+    for (int i = 0; i < CASE_COUNT; i++) {
+        forward += has_edge(&cases[i], kernels, -1);
+        gradient += has_edge(&cases[i], kernels, 0);
+        phases += cases[i].stride[WIDTH] > 1 && has_edge(&cases[i], kernels, 1);
+    }
+    printf("edges: %d forward, %d of gradients, %d in phases\n", forward, gradient, phases);
+    ck_assert_int_ge(forward, 5);
+    ck_assert_int_ge(gradient, 5);
+    ck_assert_int_ge(phases, 1);
+}
+END_TEST
 
 START_TEST(results_and_gradients_are_those_of_the_definition) {
     static const int microbatches[] = {1, 2, 3, 4, 8, 16, 40};
@@ -349,6 +396,7 @@ int main(void) {
     Suite *suite = suite_create("conv2d");
     TCase *tests = unit_check_case(suite, "conv2d");
     tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, cases_have_edges);
     tcase_add_loop_test(tests, results_and_gradients_are_those_of_the_definition, 0, CASE_COUNT);
     tcase_add_loop_test(tests, threads_do_not_change_a_bit, 0, 3 * CASE_COUNT);
     tcase_add_loop_test(tests, biases_have_the_gradient_that_row_sums_give, 0, CASE_COUNT);

@@ -257,6 +257,28 @@ START_TEST(optimizer_results_do_not_depend_on_position) {
 }
 END_TEST
 
+/* ---- rows ---- */
+
+static const struct {
+    int floats, gap, count;
+} row_cases[] = {{40, 4, 10}, {4, 0, 3}, {1, 1, 1}, {16, 16, 2}, {3, 70, 5}, {64, 1, 4}, {5, 2, 9}};
+
+START_TEST(copied_rows_are_followed_by_zeros) {
+    int floats = row_cases[_i].floats, gap = row_cases[_i].gap, count = row_cases[_i].count;
+    int from_count = floats * count, to_count = (floats + gap) * count;
+    FOR_EACH_TABLE(kernels, lanes) {
+        float *from = random_block(from_count + KERNEL_WIDTH_MAX), *to = random_block(to_count);
+        kernels->copy_rows(from, to, (size_t)floats, (size_t)gap, count);
+        for (int r = 0; r < count; r++)
+            for (int i = 0; i < floats + gap; i++)
+                ck_assert_float_eq(
+                    to[r * (floats + gap) + i], i < floats ? from[r * floats + i] : 0.0f);
+        block_free(from, from_count + KERNEL_WIDTH_MAX);
+        block_free(to, to_count);
+    }
+}
+END_TEST
+
 /* ---- tables ---- */
 
 /* ---- peak ---- */
@@ -310,6 +332,8 @@ int main(void) {
     tcase_add_loop_test(
         tests, sgd_agrees_with_its_formula, 0, sizeof(sgd_cases) / sizeof(sgd_cases[0]));
     tcase_add_loop_test(tests, adam_agrees_with_its_formula, 0, ADAM_CASES);
+    tcase_add_loop_test(tests, copied_rows_are_followed_by_zeros, 0,
+        (int)(sizeof(row_cases) / sizeof(row_cases[0])));
     tcase_add_test(tests, optimizer_results_do_not_depend_on_position);
     tcase_add_loop_test(tests, peak_counts_the_multiply_adds_it_does, 0, 5);
     return unit_check_run(suite);
