@@ -218,11 +218,11 @@ static int count_times(const Tile *tile, const Walk *walk, int vectors) {
 }
 
 static void fetch_next(Next *next) {
-    for (int i = 0; i < next->lines && next->left > 0; i++) {
-        __builtin_prefetch(next->at, 0, 2);
-        next->at += LINE;
-        next->left -= LINE;
-    }
+    int64_t floats = (int64_t)next->lines * LINE;
+    if (floats > next->left) floats = next->left;
+    for (int64_t i = 0; i < floats; i += LINE) __builtin_prefetch(next->at + i, 0, 2);
+    next->at += floats;
+    next->left -= floats;
 }
 
 /* From the y of a tile's channels to those that the next will write. */
