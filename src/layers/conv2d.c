@@ -236,15 +236,25 @@ typedef struct Call {
     int rows_per_item, node;
 } Call;
 
-/* One group of `count` microbatches, from m on, of what the plan reads, with halos if it needs
- * them. */
+/* Floats of one group of a microbatch, of what the plan reads. */
+static size_t image_floats(const Conv2dPlan *plan) {
+    return (size_t)plan->conv.in * (size_t)plan->image_height * (size_t)plan->image_width *
+           (size_t)plan->lanes;
+}
+
+/* One group of the microbatches from m on, of what the plan reads. */
+static KernelInput group_of(const Call *call, int m, int group) {
+    KernelInput images = layer_input(call->from, m);
+    images.data += (size_t)group * image_floats(call->plan);
+    return images;
+}
+
+/* The same of `count` microbatches, with halos if the plan needs them. */
 static KernelInput images_of(const Call *call, int m, int count, int group, int thread) {
     const State *state = call->state;
     const Conv2dPlan *plan = call->plan;
-    size_t plane = (size_t)plan->image_height * (size_t)plan->image_width * (size_t)plan->lanes;
     int channels = plan->conv.in;
-    KernelInput images = layer_input(call->from, m);
-    images.data += (size_t)(group * channels) * plane;
+    KernelInput images = group_of(call, m, group);
     if (plan->halo.height == 0) return images;
     REQUIRE(conv2d_halo_floats(plan, channels) <= state->halo_floats && count <= state->together);
     float *copies = layer_scratch(call->self, state->halo, 0) +
@@ -287,11 +297,8 @@ static KernelBlock find_next(const Call *call, int item, int group) {
     }
     int count, m = find_microbatches(call, item, &count);
     if (count <= 0 || (count > 1 && call->state->sizes.groups > 1)) return (KernelBlock){NULL, 0};
-    KernelInput images = layer_input(call->from, m);
-    size_t floats = (size_t)plan->conv.in * (size_t)plan->image_height * (size_t)plan->image_width *
-                    (size_t)plan->lanes;
-    KernelBlock next = {
-        images.data + (size_t)group * floats, (size_t)(count - 1) * images.stride + floats};
+    KernelInput images = group_of(call, m, group);
+    KernelBlock next = {images.data, (size_t)(count - 1) * images.stride + image_floats(plan)};
     return next.floats > FLOATS_MAX ? (KernelBlock){NULL, 0} : next;
 }
 
